@@ -1,0 +1,66 @@
+# One Makefile for people, pre-commit and CI. `make` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TRAIN := .venv-train/bin
+WORKERS ?= 2
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench demo clean \
+        train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-ssr
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## install the hash-locked serving and development packages into .venv (no torch)
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
+	@touch $@
+
+setup-train: .venv-train/.ready ## the same with torch, Mitsuba and TensorRT for RTX into .venv-train (about 6 GB)
+
+.venv-train/.ready: $(VENV)/.ready requirements-train.lock
+	@test -x $(TRAIN)/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-train
+	$(BIN)/uv pip install --quiet --python $(TRAIN)/python --require-hashes -r requirements-train.lock
+	$(BIN)/uv pip install --quiet --python $(TRAIN)/python --no-deps --no-build-isolation --offline -e .
+	@touch $@
+
+lock: setup ## compile the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra dev --extra train --extra gpu -o requirements-train.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra dev -c requirements-train.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -c requirements-train.lock -o requirements.lock
+	echo uv | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements-uv.lock
+
+lint: setup ## ruff and the layer contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## strict mypy
+	$(BIN)/mypy
+
+test: setup ## unit, contract, property, golden and integration tests on real Kafka, Valkey and Ray (under 12 minutes on 2 cores)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow and not train and not gpu"
+
+test-slow: setup ## the long proofs: kills under load, the cluster, the README's blocks
+	$(BIN)/pytest -m "slow and not train and not gpu" --timeout 900
+
+test-train: setup-train ## what needs torch: training steps, export, engines against torch, TensorRT builds
+	$(TRAIN)/pytest -m "train and not gpu" --timeout 900
+
+test-gpu: setup-train ## what needs a GPU
+	$(TRAIN)/pytest -m gpu --timeout 900
+
+bench: setup ## end-to-end throughput, latency and memory beside the bare loop; writes benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+demo: setup ## the main job on real input; leaves videos, pictures and summary.json in out/demo/
+	$(BIN)/foveal demo
+
+clean: ## remove what was built, recorded and cached (not the environments)
+	rm -rf out build dist runs .foveal .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
