@@ -1,0 +1,179 @@
+"""What a gallery is made of: the records that the store returns, and how an embedding lies in a Redis hash."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from gallery.errors import CorruptVectorError, DimensionMismatchError, InvalidEmbeddingError
+
+__all__ = [
+    "Enrolment",
+    "GalleryInfo",
+    "Identity",
+    "Match",
+    "MatchStatus",
+    "Polarity",
+    "Sighting",
+    "SightingsRecorded",
+    "Storage",
+    "StoredVector",
+    "check_embeddings",
+    "decode_vector",
+    "encode_vector",
+]
+
+_DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
+UNIT_NORM_TOLERANCE = 1e-3
+STORED_NORM_TOLERANCE = 1e-2  # float16 keeps 11 bits: 512 of them move a unit norm by under 1e-3
+
+MatchStatus = Literal["known", "unknown", "unavailable"]
+Polarity = Literal["positive", "negative"]
+Storage = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The answer for one embedding.
+
+    `known`: an identity's cosine reaches the gallery's threshold. `unknown`: none does (or the gallery is empty);
+    `score` and `margin` still tell how near the nearest was. `unavailable`: the gallery could not be asked, which says
+    nothing about the person.
+    """
+
+    status: MatchStatus
+    identity_id: str | None = None
+    name: str | None = None
+    score: float | None = None
+    """Cosine of the best identity, -1 to 1; None where nothing was compared."""
+    margin: float | None = None
+    """Score less that of the next best identity, 0 to 2; None with fewer than two identities."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GalleryInfo(_Record):
+    """One gallery. Times in ms since the epoch, of the server's clock."""
+
+    name: str
+    dimension: int
+    epoch: str
+    threshold: float
+    storage: Storage
+    identities: int
+    created_at_ms: int
+    generation: str
+    seq: int
+
+
+class StoredVector(_Record):
+    """One vector of an identity, without its numbers. `fault` says why it cannot be used, None where it can."""
+
+    number: int
+    epoch: str | None
+    polarity: Polarity | None
+    enrolled_at_ms: int | None
+    fault: str | None = None
+
+
+class Identity(_Record):
+    """One identity of a gallery; `vectors` is filled by `show` only."""
+
+    identity_id: str
+    name: str | None
+    created_at_ms: int
+    updated_at_ms: int
+    vector_count: int
+    last_seen_at_ms: int | None
+    vectors: tuple[StoredVector, ...] = ()
+
+
+class Enrolment(_Record):
+    """What an enrolment did. `replayed`: its event id was here before, nothing was written now."""
+
+    identity_id: str
+    vector_numbers: tuple[int, ...]
+    event_id: str
+    replayed: bool
+
+
+class Sighting(_Record):
+    """An identity seen on a stream. `event_id` makes the record idempotent: one a person and frame."""
+
+    event_id: str = Field(min_length=1, max_length=256)
+    identity_id: str
+    stream_id: str
+    seen_at_ms: int = Field(ge=0)
+    score: float | None = None
+    track_id: int | None = None
+    box_xyxy: tuple[float, float, float, float] | None = None
+
+
+class SightingsRecorded(_Record):
+    """What became of a batch: every sighting is in exactly one of the three."""
+
+    recorded: int
+    duplicates: int
+    unknown: int
+
+
+def check_embeddings(embeddings: ArrayLike, *, dimension: int | None = None) -> NDArray[np.float32]:
+    """float32 [N, D] of unit norm, from [D] or [N, D].
+
+    Raises: InvalidEmbeddingError with the rows that are not finite or whose norm is further than 1e-3 from 1;
+    DimensionMismatchError where D is not `dimension`.
+    """
+    rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise InvalidEmbeddingError(f"embedding: expected shape [D] or [N, D], got {list(np.shape(embeddings))}")
+    if dimension is not None and rows.shape[1] != dimension:
+        raise DimensionMismatchError(
+            f"embedding: expected {dimension} numbers as the gallery has, got {rows.shape[1]}; "
+            "embed with the gallery's model, or create another gallery for this one"
+        )
+    norms = np.linalg.norm(rows, axis=1)
+    bad = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))  # not(<=): NaN is bad too
+    if bad.size:
+        first = int(bad[0])
+        raise InvalidEmbeddingError(
+            f"embedding: expected finite rows of unit norm (1 ± {UNIT_NORM_TOLERANCE}), got norm {norms[first]:.6g} "
+            f"in row {first} ({bad.size} of {len(rows)} rows are bad); divide by the norm, or skip that person",
+            rows=tuple(int(i) for i in bad),
+        )
+    return np.ascontiguousarray(rows)
+
+
+def encode_vector(embedding: NDArray[np.float32], storage: Storage) -> bytes:
+    """Little-endian bytes of one embedding [D]."""
+    return embedding.astype(_DTYPES[storage]).tobytes()
+
+
+def decode_vector(key: str, fields: Mapping[str, bytes | None], *, dimension: int) -> NDArray[np.float32]:
+    """float32 [D] of unit norm from a vector hash.
+
+    Raises: CorruptVectorError naming the key where a field is missing, the length is off, or the numbers are not of
+    unit norm.
+    """
+    raw, dtype = fields.get("embedding"), (fields.get("dtype") or b"").decode("ascii", "replace")
+    if raw is None or dtype not in _DTYPES:
+        raise CorruptVectorError(
+            f"{key}: expected the fields embedding and dtype (float32, float16), got {dtype!r}", key
+        )
+    if len(raw) != dimension * _DTYPES[dtype].itemsize:
+        raise CorruptVectorError(
+            f"{key}: expected {dimension} numbers of {dtype} ({dimension * _DTYPES[dtype].itemsize} bytes), "
+            f"got {len(raw)} bytes; remove the identity and enrol it again",
+            key,
+        )
+    vector = np.frombuffer(raw, dtype=_DTYPES[dtype]).astype(np.float32)
+    norm = float(np.linalg.norm(vector))
+    if not abs(norm - 1.0) <= STORED_NORM_TOLERANCE:
+        raise CorruptVectorError(
+            f"{key}: expected unit norm, got {norm:.6g}; remove the identity and enrol it again", key
+        )
+    return vector / np.float32(norm)
