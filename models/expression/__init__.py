@@ -1,0 +1,1 @@
+"""Facial expressions: a distribution with its uncertainty."""

@@ -1,0 +1,1 @@
+"""Re-identification: people crops to unit vectors."""

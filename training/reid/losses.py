@@ -1,0 +1,43 @@
+"""Identity loss on each branch and the batch-hard triplet on the whole feature.
+
+Luo et al., CVPRW 2019, section 3 (label smoothing 0.1, BNNeck); Hermans et al., 2017, section 2 (batch hard, soft margin).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["IdentityHeads", "batch_hard_triplet"]
+
+LABEL_SMOOTHING = 0.1
+
+
+class IdentityHeads(nn.Module):
+    """One bias-free classifier for each slice of the embedding, and one for the whole."""
+
+    def __init__(self, slices: tuple[int, ...], identities: int) -> None:
+        super().__init__()
+        self._slices = slices
+        self.heads = nn.ModuleList(nn.Linear(width, identities, bias=False) for width in (*slices, sum(slices)))
+        for head in self.heads:
+            nn.init.normal_(head.weight, std=0.01)
+
+    def forward(self, necked: Tensor, labels: Tensor) -> Tensor:
+        """Mean label-smoothed cross entropy; necked float [N, D] after the BNNeck, labels int64 [N]."""
+        parts = (*necked.split(self._slices, dim=1), necked)
+        losses = [
+            F.cross_entropy(head(part), labels, label_smoothing=LABEL_SMOOTHING)
+            for head, part in zip(self.heads, parts, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
+    """Softplus of the farthest positive less the nearest negative, Euclidean; features [N, D], labels [N]."""
+    distances = torch.cdist(features, features)
+    same = labels[:, None] == labels[None, :]
+    farthest = distances.masked_fill(~same, 0).amax(dim=1)
+    nearest = distances.masked_fill(same, float("inf")).amin(dim=1)
+    return F.softplus(farthest - nearest).mean()
