@@ -1,0 +1,175 @@
+"""Apache Kafka as one KRaft node (broker and controller in one process) on loopback."""
+
+import base64
+import subprocess
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+from deploy.local.artifacts import classpath
+from deploy.local.errors import ServiceStartError
+from deploy.local.java import java_command
+from deploy.local.process import LOOPBACK, ServerProcess, accepts, free_port
+
+__all__ = ["BROKER_SETTINGS", "LocalKafka"]
+
+MAX_RECORD_BYTES = 32 * 1024 * 1024
+MAX_BATCH_BYTES = MAX_RECORD_BYTES + 64 * 1024  # headers and the batch's own fields
+BROKER_SETTINGS: dict[str, str | int] = {
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": MAX_BATCH_BYTES,
+    "replica.fetch.max.bytes": MAX_BATCH_BYTES,
+    "socket.request.max.bytes": 100 * 1024 * 1024,
+    # One node: everything that Kafka keeps about groups and transactions has one replica.
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    # A dead replica's open transaction blocks readers of committed records: look for it every second, not every ten.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1000,
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+    "background.threads": 2,
+    "num.recovery.threads.per.data.dir": 1,
+    "log.cleaner.dedupe.buffer.size": 8 * 1024 * 1024,
+    "log.retention.check.interval.ms": 30_000,
+    # A node that was killed is let in again once its old session has ended; the default is 9 s.
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
+}
+START_ATTEMPTS = 3
+LOG4J_CONFIG = Path(__file__).with_name("log4j2.xml")
+
+
+class LocalKafka:
+    """One Kafka node with its data under `folder`; started again, it keeps its data and its port.
+
+    `outlive_parent` leaves it running when the process that started it ends (`foveal up`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        heap_mb: int = 512,
+        outlive_parent: bool = False,
+        settings: dict[str, str | int] | None = None,
+        cache: Path | None = None,
+    ):
+        self._folder = folder.resolve()
+        self._wanted_port = port
+        self._port = port
+        self._heap_mb = heap_mb
+        self._outlive_parent = outlive_parent
+        self._settings = BROKER_SETTINGS | (settings or {})
+        self._cache = cache
+        self._server: ServerProcess | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port`, known once it has been started."""
+        if self._port is None:
+            raise ServiceStartError("local kafka: it has no address before start(); call start() first")
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        return int(self.bootstrap_servers.rpartition(":")[2])
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid if self._server else None
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None and self._server.running
+
+    @property
+    def log_path(self) -> Path:
+        return self._folder / "kafka.log"
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Fetch the jars (the first time), format the folder (the first time), start, wait until it answers.
+
+        Raises: ArtifactError; ServiceStartError with the log's last lines.
+        """
+        if self.running:
+            return
+        jars = classpath(self._cache)
+        for attempt in range(1, START_ATTEMPTS + 1):
+            try:
+                self._start_once(jars, timeout_s)
+            except ServiceStartError as error:
+                # Somebody took a port between the choice and the bind; another choice may do.
+                if "Address already in use" not in str(error) or attempt == START_ATTEMPTS:
+                    raise
+                self._port = self._wanted_port
+            else:
+                return
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Shut down cleanly, by force after the timeout."""
+        if self._server is not None:
+            self._server.stop(timeout_s)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._server is not None:
+            self._server.kill()
+
+    def __enter__(self) -> "LocalKafka":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_once(self, jars: list[Path], timeout_s: float) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        port = self._port or free_port()
+        controller_port = free_port()
+        config = self._write_config(port, controller_port)
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format(jars, config, timeout_s)
+        options = [f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"]
+        command = java_command(jars, "kafka.Kafka", str(config), heap_mb=self._heap_mb, options=options)
+        server = ServerProcess("kafka", command, self._folder)
+        server.start(outlive_parent=self._outlive_parent)
+        self._server = server
+        server.wait_until(lambda: server.running and accepts(port), timeout_s)
+        self._port = port
+
+    def _write_config(self, port: int, controller_port: int) -> Path:
+        addresses = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+            "log.dirs": self._folder / "data",
+        }
+        path = self._folder / "server.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in (addresses | self._settings).items()))
+        return path
+
+    def _format(self, jars: list[Path], config: Path, timeout_s: float) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = java_command(
+            jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), heap_mb=128,
+            options=["-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"],
+        )  # fmt: skip
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, timeout=timeout_s, check=False)
+        if done.returncode != 0:
+            raise ServiceStartError(
+                f"local kafka: the storage formatter ended with code {done.returncode} in {self._folder}:\n"
+                f"{(done.stdout + done.stderr)[-2000:]}"
+            )
