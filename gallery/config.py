@@ -14,7 +14,7 @@ SCHEMES = ("redis", "rediss", "unix")
 class GalleryConfig(BaseModel):
     """The section `gallery` of the application's configuration. Times in seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// (TLS) or unix:// address")
     cluster: bool = Field(False, description="the address is a node of a Redis Cluster")
@@ -54,12 +54,16 @@ class GalleryConfig(BaseModel):
         return url
 
     @model_validator(mode="after")
-    def _tls_needs_rediss(self) -> Self:
+    def _fits_together(self) -> Self:
         named = [n for n in ("tls_ca_file", "tls_cert_file", "tls_key_file") if getattr(self, n) is not None]
         if named and urlsplit(self.url).scheme != "rediss":
             raise ValueError(f"gallery.{named[0]}: expected gallery.url to be rediss:// with it, got {self.address!r}")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("gallery.tls_cert_file: expected together with gallery.tls_key_file; set both or neither")
+        if self.timeout_s <= self.heartbeat_s:
+            raise ValueError(
+                f"gallery.timeout_s: expected more than gallery.heartbeat_s ({self.heartbeat_s}), got {self.timeout_s}"
+            )
         if self.stale_after_s <= 2 * self.heartbeat_s:
             raise ValueError(
                 f"gallery.stale_after_s: expected more than twice gallery.heartbeat_s ({self.heartbeat_s}), "

@@ -50,7 +50,7 @@ return {'ok'}
 )
 
 # ARGV 6...: event id, name ('' leaves it), polarity, dtype, dimension, epoch, max_identities, vectors_per_identity,
-# events_maxlen, bytes a vector, then the vectors
+# events_maxlen, then the vectors' bytes
 ENROL = (
     _PRELUDE
     + """
@@ -67,7 +67,9 @@ if known[2] ~= epoch then return {'epoch', known[2]} end
 local count = #ARGV - first_vector + 1
 local key = prefix .. 'identity:' .. id
 local is_new = not redis.call('ZSCORE', identities, id)
-if is_new and redis.call('ZCARD', identities) >= max_identities then return {'full', 'max_identities', max_identities} end
+if is_new and redis.call('ZCARD', identities) >= max_identities then
+  return {'full', 'max_identities', max_identities}
+end
 local start = tonumber(redis.call('HGET', key, 'next_vector') or 0)
 if start + count > max_vectors then return {'full', 'vectors_per_identity', max_vectors} end
 local numbers = {}
@@ -114,7 +116,7 @@ return {'ok'}
 """
 )
 
-# ARGV 6...: log_retention_s, audit_retention_s. From here on the gallery is gone for every reader; PURGE frees the rest.
+# ARGV 6...: log_retention_s, audit_retention_s. From here on no reader sees the gallery; PURGE frees the rest.
 DROP = (
     _PRELUDE
     + """

@@ -1,0 +1,196 @@
+"""The fast reader: exact copies of galleries in memory, so that a match costs no round trip."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from numpy.typing import ArrayLike
+
+from gallery.config import GalleryConfig
+from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
+from gallery.follower import Follower, FollowState, Replica
+from gallery.schema import Match, check_embeddings
+from gallery.search import Candidate
+from gallery.store import GalleryStore
+
+__all__ = ["GalleryHealth", "GalleryIndex", "IndexHealth"]
+
+NAMED_KEYS = 20
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryHealth:
+    """One gallery of an index. `corrupt_keys` names the first 20 vectors that could not be read."""
+
+    name: str
+    epoch: str
+    threshold: float
+    identities: int
+    vectors: int
+    corrupt: int
+    corrupt_keys: tuple[str, ...]
+    other_epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHealth:
+    """How an index is: `available` is whether a match would be answered; `age_s` since the server's last answer."""
+
+    state: FollowState
+    available: bool
+    age_s: float | None
+    error: str | None
+    resyncs: int
+    galleries: tuple[GalleryHealth, ...]
+
+
+class GalleryIndex:
+    """Answers matches from memory, in step with Redis within a second.
+
+    An absent server does not fail `start()`: matches say `unavailable` until it comes, and again after
+    `gallery.stale_after_s` without an answer. A context manager starts and stops it.
+    """
+
+    def __init__(self, config: GalleryConfig, *, galleries: Sequence[str] | None = None) -> None:
+        """`galleries` are the ones to hold; None holds all of the server's, also those created later."""
+        self._config = config
+        self._galleries = galleries
+        self._follower = Follower(config, galleries)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to follow, on a thread of its own; returns at once and never fails for an absent server."""
+        if self._follower.ident is not None and not self._follower.is_alive():
+            self._follower = Follower(self._config, self._galleries)  # a thread starts only once
+        if not self._follower.is_alive():
+            self._follower.start()
+
+    def stop(self) -> None:
+        """End the thread and its connection. `start` begins afresh."""
+        self._follower.stop(STOP_TIMEOUT_S)
+
+    def check(self) -> str:
+        """Strict, for commands: the server's name and version. Raises: GalleryUnavailableError within 10 s."""
+        with GalleryStore(self._config) as store:
+            return store.check()
+
+    def wait_until_synced(self, timeout_s: float) -> None:
+        """Wait for the first load. Raises: GalleryUnavailableError with what stands in the way."""
+        if not self._follower.synced.wait(timeout_s):
+            error = self._follower.error
+            raise GalleryUnavailableError(
+                str(error)
+                if error is not None
+                else f"gallery.url: {self._config.address} was not loaded within {timeout_s:g} s"
+            ) from error
+
+    def match(self, embeddings: ArrayLike, gallery: str, *, epoch: str | None = None) -> list[Match]:
+        """One answer for each of the embeddings, float32 [N, D] of unit norm (or [D]).
+
+        Raises: UnknownGalleryError, DimensionMismatchError, InvalidEmbeddingError (with the rows at fault), and
+        EpochMismatchError where `epoch`, the embedder's, is given and is not the gallery's. Never for an absent
+        server: that is the status `unavailable`.
+        """
+        rows = check_embeddings(embeddings) if _count(embeddings) else None
+        if not self.available:
+            return [Match("unavailable")] * (0 if rows is None else len(rows))
+        replica = self._replica(gallery)
+        with replica.lock:
+            threshold = replica.info.threshold
+            _same_epoch(replica, epoch)
+            if rows is None:
+                return []
+            ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=2)
+        return [_match(best, threshold) for best in ranked]
+
+    def search(self, embeddings: ArrayLike, gallery: str, *, top: int = 5) -> list[list[Candidate]]:
+        """The best `top` identities for each embedding, whatever the threshold. Raises: as `match`, and
+        GalleryUnavailableError where `match` would say `unavailable`."""
+        rows = check_embeddings(embeddings)
+        if not self.available:
+            raise GalleryUnavailableError(
+                f"gallery.url: {self._config.address} has not answered for {self._config.stale_after_s:g} s or more; "
+                "look at the server, the search goes on by itself when it is back"
+            ) from self._follower.error
+        replica = self._replica(gallery)
+        with replica.lock:
+            return replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
+
+    @property
+    def available(self) -> bool:
+        """Whether matches are answered now: loaded once, and the server answered within `gallery.stale_after_s`."""
+        answered = self._follower.answered_at_s
+        return (
+            self._follower.synced.is_set()
+            and answered is not None
+            and time.monotonic() - answered <= self._config.stale_after_s
+        )
+
+    def health(self) -> IndexHealth:
+        """A snapshot for `check_health`, metrics and the operations page."""
+        follower = self._follower
+        answered, error = follower.answered_at_s, follower.error
+        return IndexHealth(
+            state=follower.state,
+            available=self.available,
+            age_s=None if answered is None else time.monotonic() - answered,
+            error=None if error is None else str(error),
+            resyncs=follower.resyncs,
+            galleries=tuple(_gallery_health(r) for _, r in sorted(follower.replicas.copy().items())),
+        )
+
+    def _replica(self, gallery: str) -> Replica:
+        replica = self._follower.replicas.get(gallery)
+        if replica is None:
+            raise UnknownGalleryError(
+                f"gallery: expected one that exists, got {gallery!r}; `foveal gallery list` shows all, "
+                f"`foveal gallery create {gallery}` makes it"
+            )
+        return replica
+
+
+def _match(best: list[Candidate], threshold: float) -> Match:
+    if not best:
+        return Match("unknown")
+    first = best[0]
+    margin = first.score - best[1].score if len(best) > 1 else None
+    if first.score >= threshold:
+        return Match("known", first.identity_id, first.name, first.score, margin)
+    return Match("unknown", None, None, first.score, margin)
+
+
+def _same_epoch(replica: Replica, epoch: str | None) -> None:
+    if epoch is not None and epoch != replica.info.epoch:
+        raise EpochMismatchError(
+            f"epoch: expected {replica.info.epoch!r}, that of the gallery {replica.info.name!r}, got {epoch!r}; "
+            "embed with that model, or create a gallery for the new one and enrol again"
+        )
+
+
+def _count(embeddings: ArrayLike) -> int:
+    return len(embeddings) if hasattr(embeddings, "__len__") else 1
+
+
+def _gallery_health(replica: Replica) -> GalleryHealth:
+    with replica.lock:
+        return GalleryHealth(
+            name=replica.info.name,
+            epoch=replica.info.epoch,
+            threshold=replica.info.threshold,
+            identities=len(replica.table),
+            vectors=replica.table.vectors,
+            corrupt=len(replica.corrupt),
+            corrupt_keys=tuple(sorted(replica.corrupt)[:NAMED_KEYS]),
+            other_epoch=len(replica.other_epoch),
+            seq=replica.seq,
+        )
