@@ -56,7 +56,7 @@ def open_source(address: str) -> FrameSource:
         return _Folder(path)
     if not path.exists():
         raise SourceError(
-            f"source: expected a file, a folder, a camera index or an rtsp:// address, got {address!r}, which is not there"
+            f"source: expected a file, a folder, a camera index or an rtsp:// address; {address!r} is not there"
         )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return _Folder(path)
