@@ -1,0 +1,1 @@
+"""Expressions: data, label distributions, training, evaluation. `python -m training.expression train|export|evaluate`."""
