@@ -80,7 +80,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Normalize:
-    """`(pixel * scale - mean) / std`, a value a channel in the order of the input's channels (RGB unless it says BGR)."""
+    """`(pixel * scale - mean) / std`, a value a channel in the order of the input's channels."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

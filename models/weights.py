@@ -68,7 +68,7 @@ def join(topology: onnx.ModelProto, state: Mapping[str, NDArray[Any]]) -> bytes:
             )
         kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
         tensor.raw_data = np.ascontiguousarray(values.astype(kind)).tobytes()
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def strip(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:

@@ -10,7 +10,6 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,8 @@ def load_network(network: nn.Module, spec: ModelSpec, *, without: Sequence[str] 
     ]
     if missing or unexpected:
         raise TopologyError(
-            f"{spec.weights_path}: the network lacks {unexpected or 'nothing'}, the weights lack {missing or 'nothing'}; "
+            f"{spec.weights_path}: the network lacks {unexpected or 'nothing'}, "
+            f"the weights lack {missing or 'nothing'}; "
             "use the network of the same version, or name training heads in `without`"
         )
     return network
@@ -157,7 +157,7 @@ def _at_rest(name: str, values: NDArray[Any], keep_float32: tuple[str, ...]) -> 
 
 
 def _compare(network: nn.Module, spec: ModelSpec, example_inputs: Sequence[Tensor]) -> dict[str, float]:
-    """Largest change of each output by rounding the weights, relative to its largest value; checks the written files."""
+    """Check the written files; how much rounding changes each output, relative to its largest value."""
     core = ov.Core()
     compiled = core.compile_model(core.read_model(assemble_onnx(spec)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     served = compiled({tensor.name: x.numpy() for tensor, x in zip(spec.inputs, example_inputs, strict=True)})

@@ -1,0 +1,31 @@
+"""How engines are compiled and run: one typed object, part of the application's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["CompilerName", "EngineConfig", "Precision"]
+
+CompilerName = Literal["openvino", "tensorrt"]
+Precision = Literal["f32", "bf16", "f16"]
+
+
+class EngineConfig(BaseModel):
+    """`auto` takes TensorRT where it is installed and a GPU answers, else OpenVINO; bf16 or f16 where it is native.
+
+    `threads` is per engine (None: all cores). `streams` is how many inferences OpenVINO runs side by side: 1 is the
+    lowest latency. `device` is the index of the GPU. `cache_dir` is the folder of compiled engines; None keeps none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compiler: Literal["auto", "openvino", "tensorrt"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
+    threads: int | None = Field(default=None, ge=1, le=512)
+    streams: int = Field(default=1, ge=1, le=64)
+    device: int = Field(default=0, ge=0)
+    cache_dir: Path | None = None
+    cache_max_bytes: int = Field(default=4 << 30, ge=1 << 20)

@@ -1,0 +1,118 @@
+"""From a spec to an engine ready to run: assemble, find or build, load."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from typing import Protocol
+
+from models.engine.base import Engine, EngineInfo
+from models.engine.config import CompilerName, EngineConfig, Precision
+from models.engine.preprocess import fold_pixels, pixel_input
+from models.engine.registry import EngineKey, EngineRegistry
+from models.engine.shapes import ShapeProfile
+from models.errors import CompilerMissingError, EngineError
+from models.spec import ModelSpec, TensorSpec
+from models.weights import assemble_onnx, sha256_of
+
+__all__ = ["Compiler", "choose_compiler", "load_engine", "load_onnx"]
+
+_LOG = logging.getLogger("foveal.models.engine")
+
+
+class Compiler(Protocol):
+    """What a compiler offers; see `models.engine.openvino` and `models.engine.tensorrt`."""
+
+    name: CompilerName
+    version: str
+    precision: Precision
+
+    @property
+    def device(self) -> str: ...
+
+    def build(self, onnx_bytes: bytes, model: str, inputs: tuple[TensorSpec, ...], profile: ShapeProfile) -> bytes: ...
+
+    def load(
+        self,
+        blob: bytes,
+        info: EngineInfo,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        profile: ShapeProfile,
+    ) -> Engine: ...
+
+
+def load_engine(
+    spec: ModelSpec,
+    config: EngineConfig | None = None,
+    shapes: ShapeProfile | None = None,
+    *,
+    from_uint8: bool = False,
+) -> Engine:
+    """An engine for one of our networks, built unless `config.cache_dir` has it; not yet warm.
+
+    With `from_uint8` the preprocessing of the spec is folded in: the input is uint8 NHWC BGR 0-255.
+    Raises: WeightsMissingError, DigestError, SpecError, CompilerMissingError, BuildError, RegistryError, EngineError.
+    """
+    onnx_bytes = assemble_onnx(spec)
+    profile = shapes or ShapeProfile.of(spec)
+    if not from_uint8:
+        return load_onnx(onnx_bytes, spec.stem, spec.inputs, spec.outputs, profile, config)
+    pixels = pixel_input(spec)
+    order = [spec.input.layout.index(letter) for letter in pixels.layout]
+    ranges = profile.ranges[spec.input.name]
+    profile = ShapeProfile({pixels.name: tuple(ranges[axis] for axis in order)})
+    return load_onnx(fold_pixels(onnx_bytes, spec), spec.stem, (pixels,), spec.outputs, profile, config)
+
+
+def load_onnx(
+    onnx_bytes: bytes,
+    model: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    profile: ShapeProfile,
+    config: EngineConfig | None = None,
+) -> Engine:
+    """The same for any ONNX model, such as a public one. Raises: as `load_engine`."""
+    config = config or EngineConfig()
+    compiler = choose_compiler(config)
+    digest = sha256_of((onnx_bytes,))
+    info = EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
+    build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
+    if config.cache_dir is None:
+        return compiler.load(build(), info, inputs, outputs, profile)
+    key = EngineKey(model, digest, info.compiler, info.compiler_version, info.device, info.precision, profile.as_key())
+    registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
+    blob = registry.get_or_build(key, build)
+    try:
+        return compiler.load(blob, info, inputs, outputs, profile)
+    except EngineError as error:
+        _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", model, error)
+        return compiler.load(registry.get_or_build(key, build, fresh=True), info, inputs, outputs, profile)
+
+
+def choose_compiler(config: EngineConfig) -> Compiler:
+    """The compiler that the configuration means here. Raises: CompilerMissingError, EngineError."""
+    if config.compiler == "openvino":
+        return _openvino(config)
+    if config.compiler == "tensorrt":
+        return _tensorrt(config)
+    if any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_rtx")):
+        try:
+            return _tensorrt(config)
+        except CompilerMissingError as error:
+            _LOG.info("TensorRT is installed but cannot be used here (%s): taking OpenVINO", error)
+    return _openvino(config)
+
+
+def _openvino(config: EngineConfig) -> Compiler:
+    from models.engine.openvino import OpenVinoCompiler  # takes 0.3 s to import
+
+    return OpenVinoCompiler(config)
+
+
+def _tensorrt(config: EngineConfig) -> Compiler:
+    from models.engine.tensorrt import TensorRtCompiler  # needs torch with CUDA
+
+    return TensorRtCompiler(config)

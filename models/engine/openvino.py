@@ -1,0 +1,142 @@
+"""OpenVINO: engines for a CPU, bf16 where the processor has it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+from models.engine.base import Arrays, Collect, Engine, EngineInfo
+from models.engine.config import CompilerName, EngineConfig, Precision
+from models.engine.shapes import ShapeProfile
+from models.errors import BuildError, EngineError
+from models.spec import TensorSpec
+
+__all__ = ["OpenVinoCompiler", "OpenVinoEngine"]
+
+DEVICE = "CPU"
+_NATIVE = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+_HINT = {"bf16": "bf16", "f16": "f16", "f32": "f32"}
+
+
+class OpenVinoCompiler:
+    """Builds and loads; one an `EngineConfig`."""
+
+    name: CompilerName = "openvino"
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._core = ov.Core()
+        self.version = str(ov.__version__)
+        self._capabilities = tuple(sorted(self._core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")))
+        self.precision: Precision = self._choose()
+
+    @property
+    def device(self) -> str:
+        """Processor name and what it can do: an engine built on another one is not loaded."""
+        return f"{self._core.get_property(DEVICE, 'FULL_DEVICE_NAME').strip()} [{' '.join(self._capabilities)}]"
+
+    def build(self, onnx_bytes: bytes, model: str, inputs: tuple[TensorSpec, ...], profile: ShapeProfile) -> bytes:
+        """Compile to a blob for `load`. Raises: BuildError."""
+        try:
+            graph = self._core.read_model(onnx_bytes)
+            graph.reshape({tensor.name: _partial_shape(profile, tensor) for tensor in inputs})
+            compiled = self._core.compile_model(graph, DEVICE, self._settings())
+            return bytes(compiled.export_model().getvalue())
+        except RuntimeError as error:
+            raise BuildError(f"{model}: OpenVINO {self.version} could not build it: {_first_line(error)}") from error
+
+    def load(
+        self,
+        blob: bytes,
+        info: EngineInfo,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        profile: ShapeProfile,
+    ) -> OpenVinoEngine:
+        """An engine ready to run. Raises: EngineError if the blob cannot be used."""
+        try:
+            compiled = self._core.import_model(blob, DEVICE, self._settings())
+        except RuntimeError as error:
+            raise EngineError(f"{info.model}: OpenVINO cannot load the engine: {_first_line(error)}") from error
+        return OpenVinoEngine(compiled, info, inputs, outputs, profile)
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINT[self.precision],
+            "PERFORMANCE_HINT": "LATENCY" if self._config.streams == 1 else "THROUGHPUT",
+            "NUM_STREAMS": str(self._config.streams),
+        }
+        if self._config.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = self._config.threads
+        return settings
+
+    def _choose(self) -> Precision:
+        asked = self._config.precision
+        if asked == "auto":
+            return "bf16" if "BF16" in self._capabilities else "f32"
+        if _NATIVE[asked] not in self._capabilities:
+            raise EngineError(
+                f"engine.precision: expected auto or f32, got {asked}: this processor has only "
+                f"{', '.join(self._capabilities)}; set engine.precision: auto"
+            )
+        return asked
+
+
+class OpenVinoEngine(Engine):
+    """One compiled model with a free list of infer requests: each batch on its way holds one."""
+
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        info: EngineInfo,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        profile: ShapeProfile,
+    ) -> None:
+        super().__init__(info, inputs, outputs, profile)
+        self._compiled: ov.CompiledModel | None = compiled
+        self._free: list[ov.InferRequest] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        with self._lock:
+            self._free.clear()
+            self._compiled = None
+
+    def _start(self, inputs: Arrays) -> Collect:
+        with self._lock:
+            if self._compiled is None:
+                raise EngineError(f"{self.info.model}: the engine is closed")
+            request = self._free.pop() if self._free else self._compiled.create_infer_request()
+        request.start_async(inputs, share_inputs=True)
+        return functools.partial(self._collect, request, inputs)
+
+    def _collect(self, request: ov.InferRequest, inputs: Arrays) -> Arrays:
+        """`inputs` is held here because the request reads the caller's memory until it is done."""
+        try:
+            request.wait()
+        except RuntimeError as error:
+            raise EngineError(f"{self.info.model}: inference failed: {_first_line(error)}") from error
+        found = {
+            tensor.name: np.array(request.get_tensor(tensor.name).data, copy=True, order="C") for tensor in self.outputs
+        }
+        with self._lock:
+            if self._compiled is not None:
+                self._free.append(request)
+        return found
+
+
+def _partial_shape(profile: ShapeProfile, tensor: TensorSpec) -> ov.PartialShape:
+    return ov.PartialShape(
+        [ov.Dimension(-1) if size is None else ov.Dimension(size[0], size[2]) for size in profile.ranges[tensor.name]]
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """The last line says what, the first ones where in OpenVINO's source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " / ".join(lines[-2:]) if lines else repr(error)
