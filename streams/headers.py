@@ -255,7 +255,8 @@ def _parse(model: type[_Headers], raw: RawHeaders, limits: FrameLimits) -> _Head
     if max(headers.width, headers.height) > limits.max_side or headers.width * headers.height > limits.max_pixels:
         raise FrameTooLargeError(
             f"headers 'width' and 'height': expected at most {limits.max_side} a side and "
-            f"{limits.max_pixels:,} pixels, got {headers.width}x{headers.height}; send it smaller, or raise the limits of the deployment"
+            f"{limits.max_pixels:,} pixels, got {headers.width}x{headers.height}; "
+            "send it smaller, or raise the limits of the deployment"
         )
     return headers
 
