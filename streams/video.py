@@ -120,7 +120,8 @@ class VideoDecoder:
         except FFmpegError as error:
             self.reset()
             raise PayloadError(
-                f"{self.codec}: {error.strerror}; the access unit is corrupted, or larger than {record.width}x{record.height}"
+                f"{self.codec}: {error.strerror}; the access unit is corrupted, "
+                f"or larger than {record.width}x{record.height}"
             ) from error
         if len(frames) != 1 or frames[0].pts != record.seq or frames[0].is_corrupt:
             self.reset()
