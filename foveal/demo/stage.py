@@ -44,7 +44,7 @@ class Stage:
         self._errors: list[BaseException] = []
 
     def play(self, tick: Callable[[], None], *, settle_s: float) -> bool:
-        """Play to the end, calling `tick` a few times a second; whether all was settled `settle_s` after the last frame."""
+        """Play to the end, calling `tick` a few times a second; whether all was settled in time."""
         results = Results("people", "expressions", "renders", from_beginning=True, config=self._config)
         listeners = [self._thread(self._hear_results, results), self._thread(self._hear_outcomes)]
         players = [self._thread(self._play, one) for one in self._inputs]

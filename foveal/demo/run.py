@@ -1,0 +1,142 @@
+"""The demo from start to end: start, enrol, play, draw, audit, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import Progress
+
+from actors.config import AppConfig, load_config
+from foveal.accounts import audit_inputs
+from foveal.demo.enrolment import enrol_people
+from foveal.demo.inputs import InputMissingError, talking_face, walkers
+from foveal.demo.live import live_table
+from foveal.demo.report import summarize, write_annotated, write_renders, write_sheet, write_summary
+from foveal.demo.sequence import GBufferSequence
+from foveal.demo.stage import DemoInput, Stage
+from foveal.media import open_source
+from foveal.session import with_addresses
+from foveal.settings import home_folder
+from foveal.supervisor import bring_up, take_down
+
+__all__ = ["run_demo"]
+
+Image = NDArray[np.uint8]
+GALLERY = "demo"
+SETTLE_S = 20.0
+SETTINGS = Path(__file__).parents[1] / "assets" / "demo.yaml"
+
+
+def run_demo(out: Path, *, seconds: float, keep: bool, as_json: bool) -> bool:
+    """Run it; whether every input offset has exactly one outcome and every stream had results."""
+    console = Console(stderr=as_json)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {text}", highlight=False)
+
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    home = home_folder() / "demo"
+    inputs, sequence = _inputs(home_folder() / "media", seconds, say)
+    with _service(home, keep, say) as config:
+        videos = [one for one in inputs if one.kind == "frames"]
+        for name in enrol_people(GALLERY, videos, config):
+            say(f"enrolled [bold]{escape(name)}[/bold] in the gallery {GALLERY!r}")
+        stage = Stage(inputs, config.streams)
+        with Live(live_table(stage.account), console=console, refresh_per_second=4, transient=as_json) as live:
+            settled = stage.play(lambda: live.update(live_table(stage.account)), settle_s=SETTLE_S)
+        say("played; every frame has its outcome" if settled else f"[red]not settled after {SETTLE_S:.0f} s[/red]")
+        report = audit_inputs(config, None)
+        say(escape(report.to_text()))
+    summary = summarize(stage.account, report.totals())
+    summary["seconds"] = round(time.monotonic() - started, 1)
+    _draw(inputs, sequence, stage, out, console)
+    write_summary(summary, out / "summary.json")
+    say(f"{out}/: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if as_json:
+        print(json.dumps(summary))
+    return report.complete and settled and all(one["results"] for one in summary["streams"].values())
+
+
+@contextmanager
+def _service(home: Path, keep: bool, say: Callable[[str], None]) -> Iterator[AppConfig]:
+    """The whole application in a process of its own; its data is the demo's alone and starts empty."""
+    take_down(home)
+    shutil.rmtree(home, ignore_errors=True)
+    state = bring_up(SETTINGS, home, say=say)
+    try:
+        info = state.info or {}
+        yield with_addresses(load_config(SETTINGS, os.environ), info["bootstrap_servers"], info["redis_url"])
+    except BaseException:
+        take_down(home)
+        raise
+    if keep:
+        say(f"left up: `FOVEAL_HOME={home} foveal status`, and `FOVEAL_HOME={home} foveal down` to stop it")
+    else:
+        say("stopping")
+        take_down(home)
+
+
+def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[list[DemoInput], GBufferSequence]:
+    inputs = []
+    for stream_id, title, find in (
+        ("carphone", "a talking face", talking_face),
+        ("street", "a street with walkers", lambda: walkers(media)),
+    ):
+        try:
+            path = find()
+        except InputMissingError as error:
+            say(f"[yellow]{escape(str(error))}[/yellow]")
+            continue
+        fps = open_source(str(path)).fps
+        inputs.append(DemoInput(stream_id, title, "frames", fps, _player(path, int(seconds * fps))))
+        say(f"stream {stream_id!r}: {title}, {path.name} at {fps:.4g} fps")
+    sequence = GBufferSequence.find(media, say)
+    inputs.append(
+        DemoInput(
+            "renderer",
+            "a path-traced room",
+            "gbuffers",
+            sequence.fps,
+            lambda: islice(sequence.planes(), int(seconds * sequence.fps)),
+        )
+    )
+    say(f"stream 'renderer': {sequence.title} at {sequence.fps:.4g} fps")
+    return inputs, sequence
+
+
+def _player(path: Path, count: int) -> Callable[[], Iterator[Image]]:
+    return lambda: (frame.image_bgr for frame in islice(iter(open_source(str(path))), count))
+
+
+def _draw(inputs: list[DemoInput], sequence: GBufferSequence, stage: Stage, out: Path, console: Console) -> None:
+    accounts: Mapping[str, Any] = stage.account.streams
+    pictures: list[Image] = []
+    with Progress(console=console, transient=True) as progress:
+        for one in inputs:
+            account = accounts[one.stream_id]
+            task = progress.add_task(f"drawing {one.stream_id}", total=account.frames_in)
+
+            def advance(task: Any = task) -> None:
+                progress.advance(task)
+
+            if one.kind == "frames":
+                pictures += write_annotated(account, one.frames(), one.fps, out / f"{one.stream_id}.mp4", advance)
+            else:
+                inputs_shown = islice(sequence.pictures(), account.frames_in)
+                pictures += write_renders(account, inputs_shown, one.fps, out, advance)
+    write_sheet(pictures, out / "contact_sheet.jpg")
