@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 import yaml
-from gallery.config import GalleryConfig
-from models.engine.config import EngineConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from streams.config import StreamsConfig
 
 from actors.errors import ConfigError
+from gallery.config import GalleryConfig
+from models.engine.config import EngineConfig
+from streams.config import StreamsConfig
 
 __all__ = [
     "AppConfig",
@@ -192,7 +192,7 @@ def load_config(path: str | Path | None = None, environ: Mapping[str, str] | Non
             raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
-                f"{source}: expected a readable YAML file, got: {error.strerror}; give a path such as configs/local.yaml"
+                f"{source}: expected a readable YAML file, got: {error.strerror}; give one such as configs/local.yaml"
             ) from error
         except yaml.YAMLError as error:
             raise ConfigError(f"{source}: expected YAML, got: {error}; mend the file at the line named") from error
@@ -206,8 +206,8 @@ def parse_config(raw: object, environ: Mapping[str, str] | None = None, *, sourc
     """
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"{source}: expected a mapping of sections ({', '.join(AppConfig.model_fields)}), got {type(raw).__name__}; "
-            "see configs/local.yaml"
+            f"{source}: expected a mapping of sections ({', '.join(AppConfig.model_fields)}), "
+            f"got {type(raw).__name__}; see configs/local.yaml"
         )
     merged = _with_overrides(raw, environ or {})
     try:
@@ -223,12 +223,7 @@ def _with_overrides(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str
             continue
         keys = name.removeprefix(PREFIX).lower().split("__")
         keys[0] = SECTION_ALIASES.get(keys[0], keys[0])
-        try:
-            value = yaml.safe_load(environ[name])
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"{name}: expected a YAML value, got {environ[name]!r}: {error}; quote it, or take the variable out"
-            ) from error
+        value = _value(name, environ[name])
         node = merged
         for depth, key in enumerate(keys[:-1]):
             child = node.get(key)
@@ -241,6 +236,16 @@ def _with_overrides(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str
             node = node[key]
         node[keys[-1]] = value
     return merged
+
+
+def _value(name: str, text: str) -> object:
+    """Scalars stay text, which each setting's own type reads (a password of digits stays one); [..] and {..} are YAML."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None if text == "null" else text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: expected a YAML list or mapping, got {text!r}: {error}; mend its brackets") from error
 
 
 def _explain(item: Any) -> str:
@@ -256,7 +261,8 @@ def _explain(item: Any) -> str:
         return f"{key}: {item['ctx']['error']}"
     message = str(item["msg"])
     expected = message[0].lower() + message[1:]
-    return f"{key}: expected: {expected}; got {given!r} ({type(given).__name__}); set it in the YAML file or by {_variable(key)}"
+    got = f"got {given!r} ({type(given).__name__})"
+    return f"{key}: expected: {expected}; {got}; set it in the YAML file or by {_variable(key)}"
 
 
 def _variable(key: str) -> str:

@@ -1,0 +1,244 @@
+"""The whole application on this machine: local stack, local Ray, topics and the Serve application, up and down.
+
+`LocalSession` runs it inside this process; `foveal up` puts one into a process of its own (`foveal.supervisor`).
+Addresses that the settings name are used as they are; what they do not name is started here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from actors.config import AppConfig
+from actors.errors import SessionError
+from deploy.local import LocalStack
+
+__all__ = ["LocalSession", "SessionInfo", "with_addresses"]
+
+SERVE_APP = "foveal"
+LOOPBACK = "127.0.0.1"
+OBJECT_STORE_BYTES = 128 * 1024 * 1024
+
+# For Ray's own processes: no usage reports, few prestarted workers' worth of threads, no colours in log files.
+RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0", "RAY_SERVE_LOG_TO_STDERR": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """Where everything of a running session answers."""
+
+    bootstrap_servers: str
+    redis_url: str
+    gateway_url: str | None
+    ray_address: str
+    own_kafka: bool
+    own_redis: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+class LocalSession:
+    """Started at once, stopped as a whole; a context manager. One a process, as Ray has one driver a process.
+
+    home: where the local stack keeps its data. num_cpus: what Ray may give out; None for what the machine has, and
+    at least what the settings ask for, so that a small machine is shared rather than refused.
+    say: gets a line for each step, for progress on a terminal.
+    Raises on start: StreamError, GalleryError, ServiceStartError, SessionError, each with the address and the remedy;
+    whatever had been started by then is stopped again.
+    """
+
+    def __init__(
+        self,
+        config: AppConfig,
+        home: Path,
+        *,
+        num_cpus: float | None = None,
+        ephemeral: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._given = config
+        self._home = home
+        self._num_cpus = num_cpus
+        self._ephemeral = ephemeral
+        self._say = say
+        self._stack: LocalStack | None = None
+        self._ray_folder: Path | None = None
+        self._ray_up = False
+        self._info: SessionInfo | None = None
+        self._config = config
+
+    @property
+    def config(self) -> AppConfig:
+        """The settings with the addresses that are in force."""
+        return self._config
+
+    @property
+    def info(self) -> SessionInfo:
+        """The addresses. Raises: SessionError before start."""
+        if self._info is None:
+            raise SessionError("the session is not up: expected start() first; use it as a context manager")
+        return self._info
+
+    def start(self) -> SessionInfo:
+        """Bring up what is missing and wait until every replica is healthy."""
+        try:
+            own_kafka, own_redis = self._start_stack()
+            self._start_ray()
+            self._info = self._deploy(own_kafka, own_redis)
+        except BaseException:
+            self.stop()
+            raise
+        return self._info
+
+    def stop(self) -> None:
+        """Take the application down (it flushes and commits), then Ray, then the stack. Twice does no harm."""
+        try:
+            self._stop_ray()
+        finally:
+            if self._stack is not None:
+                self._say("stopping Kafka and Valkey")
+                self._stack.stop()
+                if self._ephemeral:
+                    shutil.rmtree(self._stack.folder, ignore_errors=True)
+                self._stack = None
+            self._info = None
+
+    def replicas(self) -> dict[str, list[dict[str, Any]]]:
+        """Deployment -> its replicas as Serve sees them: id and state."""
+        from ray import serve
+
+        application = serve.status().applications.get(SERVE_APP)
+        if application is None:
+            return {}
+        return {
+            name: [{"state": str(state), "count": count} for state, count in deployment.replica_states.items()]
+            for name, deployment in application.deployments.items()
+        }
+
+    def snapshot(self, deployment: str, timeout_s: float = 5.0) -> dict[str, Any]:
+        """What one replica of a stream deployment says of itself: see `actors.loop.LoopSnapshot`."""
+        from ray import serve
+
+        answer: dict[str, Any] = (
+            serve.get_deployment_handle(deployment, SERVE_APP).snapshot.remote().result(timeout_s=timeout_s)
+        )
+        return answer
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_stack(self) -> tuple[bool, bool]:
+        own_kafka = "bootstrap_servers" not in self._given.streams.model_fields_set
+        own_redis = "url" not in self._given.gallery.model_fields_set
+        if own_kafka or own_redis:
+            names = " and ".join(name for name, own in (("Kafka", own_kafka), ("Valkey", own_redis)) if own)
+            self._say(f"starting {names} in {self._home}")
+            self._stack = LocalStack(self._home, kafka=own_kafka, valkey=own_redis, outlive_parent=False)
+            state = self._stack.start()
+            self._config = with_addresses(self._given, state.bootstrap_servers, state.redis_url)
+        return own_kafka, own_redis
+
+    def _start_ray(self) -> None:
+        import ray
+
+        if ray.is_initialized():
+            raise SessionError(
+                "this process has a Ray already: expected none, since a session starts its own; call ray.shutdown() "
+                "first, or deploy onto that Ray by `serve run actors.app:build config=configs/local.yaml`"
+            )
+        self._say("starting Ray")
+        # A folder of its own: other Rays of this machine are neither found nor confused, and it goes as a whole.
+        # Short, because Ray puts Unix sockets (107 characters at most) beneath it.
+        self._ray_folder = Path(tempfile.mkdtemp(prefix="foveal-ray-", dir="/tmp"))
+        os.environ.update(RAY_ENVIRONMENT)
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        ray.init(
+            address="local",
+            num_cpus=self._cpus(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(self._ray_folder),
+            _node_ip_address=LOOPBACK,
+        )
+        self._ray_up = True
+
+    def _cpus(self) -> int:
+        asked = self._config.perception.placement, self._config.reconstruction.placement, self._config.gateway.placement
+        needed = sum(placement.num_cpus * placement.replicas for placement in asked)
+        have = self._num_cpus if self._num_cpus is not None else (os.cpu_count() or 1)
+        return max(int(have), -int(-needed // 1))
+
+    def _deploy(self, own_kafka: bool, own_redis: bool) -> SessionInfo:
+        import ray
+        from ray import serve
+
+        from actors.app import application
+        from deploy.local.process import port_or_free
+
+        self._say("deploying the application (engines are compiled the first time)")
+        gateway = self._config.gateway
+        port = port_or_free(gateway.port or None)
+        serve.start(
+            proxy_location="HeadOnly" if gateway.placement.replicas else "Disabled",
+            http_options={"host": gateway.host, "port": port},
+            logging_config={"log_level": "WARNING"},
+        )
+        try:
+            serve.run(application(self._config), name=SERVE_APP, route_prefix="/", blocking=False)
+        except RuntimeError as error:
+            raise SessionError(
+                f"the application did not come up: {error}; its replicas' logs are in "
+                f"{self._ray_folder}/session_latest/logs/serve while the session is up; `foveal doctor` checks what it needs"
+            ) from error
+        return SessionInfo(
+            bootstrap_servers=",".join(self._config.streams.bootstrap_servers),
+            redis_url=self._config.gallery.url,
+            gateway_url=f"http://{LOOPBACK}:{port}" if gateway.placement.replicas else None,
+            ray_address=ray.get_runtime_context().gcs_address,
+            own_kafka=own_kafka,
+            own_redis=own_redis,
+        )
+
+    def _stop_ray(self) -> None:
+        import ray
+        from ray import serve
+
+        if self._ray_up:
+            self._say("stopping the application and Ray")
+            try:
+                serve.shutdown()
+            finally:
+                ray.shutdown()
+                self._ray_up = False
+                os.environ.pop("RAY_AUTH_TOKEN", None)
+        if self._ray_folder is not None:
+            shutil.rmtree(self._ray_folder, ignore_errors=True)
+            self._ray_folder = None
+
+
+def with_addresses(config: AppConfig, bootstrap_servers: str | None, redis_url: str | None) -> AppConfig:
+    """The settings with other addresses; None keeps the one that is there."""
+    streams, gallery = config.streams, config.gallery
+    if bootstrap_servers is not None:
+        streams = streams.model_copy(update={"bootstrap_servers": tuple(bootstrap_servers.split(","))})
+    if redis_url is not None:
+        gallery = gallery.model_copy(update={"url": redis_url})
+    return config.model_copy(update={"streams": streams, "gallery": gallery})
