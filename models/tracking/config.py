@@ -1,0 +1,40 @@
+"""How people are followed from frame to frame."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["Method", "TrackingConfig"]
+
+Method = Literal["bytetrack", "ocsort", "botsort", "cbiou", "sort"]
+
+
+class TrackingConfig(BaseModel):
+    """Scores are the detector's. A track is confirmed after `confirm_frames` frames in a row and kept for `lost_s`.
+
+    Detections from `high_score` on are matched first; those below only keep a known track alive (ByteTrack, Zhang et
+    al., ECCV 2022, section 3). From `new_score` on an unmatched one begins a track. `frame_rate` is what a stream
+XX
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method = "botsort"
+    high_score: float = Field(default=0.5, ge=0, le=1)
+    new_score: float = Field(default=0.6, ge=0, le=1)
+    confirm_frames: int = Field(default=2, ge=1, le=30)
+    lost_s: float = Field(default=1.5, ge=0, le=60)
+    frame_rate: float = Field(default=30.0, gt=0, le=1000)
+    camera_motion: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TrackingConfig:
+        if self.new_score < self.high_score:
+            raise ValueError(
+                f"new_score: expected at least high_score ({self.high_score}), got {self.new_score}; "
+                "raise tracking.new_score or lower tracking.high_score"
+            )
+        if self.camera_motion and self.method != "botsort":
+            raise ValueError(f"camera_motion: only botsort makes up for it, got method {self.method}")
+        return self
