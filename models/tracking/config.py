@@ -16,7 +16,8 @@ class TrackingConfig(BaseModel):
 
     Detections from `high_score` on are matched first; those below only keep a known track alive (ByteTrack, Zhang et
     al., ECCV 2022, section 3). From `new_score` on an unmatched one begins a track. `frame_rate` is what a stream
-XX
+    without capture times is taken to have. `camera_motion` lets `botsort` make up for a moving camera.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
