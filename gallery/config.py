@@ -48,7 +48,7 @@ class GalleryConfig(BaseModel):
             named = False
         if not named:
             raise ValueError(
-                f"gallery.url: expected redis://host:port/db, rediss://host:port/db or unix:///socket, "
+                f"expected redis://host:port/db, rediss://host:port/db or unix:///socket, "
                 f"got {_redact(url)!r}; set gallery.url or FOVEAL_REDIS__URL"
             )
         return url
@@ -57,16 +57,16 @@ class GalleryConfig(BaseModel):
     def _fits_together(self) -> Self:
         named = [n for n in ("tls_ca_file", "tls_cert_file", "tls_key_file") if getattr(self, n) is not None]
         if named and urlsplit(self.url).scheme != "rediss":
-            raise ValueError(f"gallery.{named[0]}: expected gallery.url to be rediss:// with it, got {self.address!r}")
+            raise ValueError(f"{named[0]}: expected gallery.url to be rediss:// with it, got {self.address!r}")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("gallery.tls_cert_file: expected together with gallery.tls_key_file; set both or neither")
+            raise ValueError("tls_cert_file: expected together with gallery.tls_key_file; set both or neither")
         if self.timeout_s <= self.heartbeat_s:
             raise ValueError(
-                f"gallery.timeout_s: expected more than gallery.heartbeat_s ({self.heartbeat_s}), got {self.timeout_s}"
+                f"timeout_s: expected more than gallery.heartbeat_s ({self.heartbeat_s}), got {self.timeout_s}"
             )
         if self.stale_after_s <= 2 * self.heartbeat_s:
             raise ValueError(
-                f"gallery.stale_after_s: expected more than twice gallery.heartbeat_s ({self.heartbeat_s}), "
+                f"stale_after_s: expected more than twice gallery.heartbeat_s ({self.heartbeat_s}), "
                 f"got {self.stale_after_s}"
             )
         return self

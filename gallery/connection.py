@@ -10,6 +10,9 @@ from redis.cluster import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -31,8 +34,8 @@ from gallery.errors import (
 
 __all__ = ["connect", "named_errors"]
 
-CLUSTER_ATTEMPTS = 1
 _AUTH_WORDS = ("NOAUTH", "WRONGPASS", "NOPERM", "Client sent AUTH", "invalid username-password")
+
 _READ_ONLY_WORDS = ("READONLY", "MISCONF", "NOREPLICAS")
 
 
@@ -65,7 +68,7 @@ def connect(config: GalleryConfig) -> Any:
             options[theirs] = str(path)
     if config.cluster:
         with named_errors(config):
-            return RedisCluster.from_url(config.url, cluster_error_retry_attempts=CLUSTER_ATTEMPTS, **options)
+            return RedisCluster.from_url(config.url, **options)
     return redis.Redis.from_url(config.url, **options)
 
 
@@ -80,13 +83,12 @@ def named_errors(config: GalleryConfig) -> Iterator[None]:
         raise _out_of_memory(config, error) from error
     except ReadOnlyError as error:
         raise _read_only(config, error) from error
+    except ClusterDownError as error:
+        raise _unavailable(config, error) from error
     except ResponseError as error:
         raise _by_text(config, error) from error
     except (RedisError, RedisClusterException, OSError) as error:
-        raise GalleryUnavailableError(
-            f"gallery.url: no answer from {config.address} ({_short(error)}); start Redis or Valkey there "
-            "(`foveal up` starts one), or set gallery.url or FOVEAL_REDIS__URL"
-        ) from error
+        raise _unavailable(config, error) from error
 
 
 def _by_text(config: GalleryConfig, error: ResponseError) -> Exception:
@@ -98,11 +100,18 @@ def _by_text(config: GalleryConfig, error: ResponseError) -> Exception:
         return _out_of_memory(config, error)
     if any(word in text for word in _READ_ONLY_WORDS):
         return _read_only(config, error)
-    if "CROSSSLOT" in text or "MOVED" in text:
+    if isinstance(error, ClusterCrossSlotError | MovedError):
         return GalleryConfigError(
             f"gallery.cluster: expected true, for {config.address} is a cluster ({_short(error)})"
         )
     return GalleryServerError(f"gallery.url: {config.address} answered: {_short(error)}")
+
+
+def _unavailable(config: GalleryConfig, error: Exception) -> GalleryUnavailableError:
+    return GalleryUnavailableError(
+        f"gallery.url: no answer from {config.address} ({_short(error)}); start Redis or Valkey there "
+        "(`foveal up` starts one), or set gallery.url or FOVEAL_REDIS__URL"
+    )
 
 
 def _auth(config: GalleryConfig, error: Exception) -> GalleryAuthError:

@@ -97,19 +97,19 @@ class Follower(threading.Thread):
             self.join(timeout_s)
 
     def run(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff_s, said = FIRST_BACKOFF_S, ""
         try:
             while not self._stopping.is_set():
+                began_s = time.monotonic()
                 try:
                     self._follow()
                 except GalleryError as error:
-                    if self.state == "live":
-                        backoff_s = FIRST_BACKOFF_S
-                    if self.error is None:
+                    if str(error) != said:
                         log.warning("galleries are out of reach, trying on: %s", error)
-                    self.state, self.error = "waiting", error
+                    self.state, self.error, said = "waiting", error, str(error)
+                    lasted = time.monotonic() - began_s > 10 * LAST_BACKOFF_S
+                    backoff_s = FIRST_BACKOFF_S if lasted else min(2 * backoff_s, LAST_BACKOFF_S)
                     self._stopping.wait(backoff_s)
-                    backoff_s = min(2 * backoff_s, LAST_BACKOFF_S)
             self.state = "stopped"
         except Exception as error:
             self.state, self.error = "failed", error  # health says so; matches become `unavailable`

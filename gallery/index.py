@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from gallery.config import GalleryConfig
@@ -178,7 +179,7 @@ def _same_epoch(replica: Replica, epoch: str | None) -> None:
 
 
 def _count(embeddings: ArrayLike) -> int:
-    return len(embeddings) if hasattr(embeddings, "__len__") else 1
+    return int(np.size(np.asarray(embeddings)))
 
 
 def _gallery_health(replica: Replica) -> GalleryHealth:

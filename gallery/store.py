@@ -83,6 +83,12 @@ class GalleryStore:
         name = info.get("server_name", "redis")
         return f"{name} {info.get('valkey_version' if name == 'valkey' else 'redis_version', '?')}"
 
+    def server_time_s(self) -> float:
+        """The server's clock, seconds since the epoch."""
+        with named_errors(self._config):
+            seconds, micros = self._client.time()
+        return float(seconds + micros / 1e6)
+
     def create(
         self, gallery: str, *, dimension: int, epoch: str, threshold: float | None = None, exist_ok: bool = False
     ) -> GalleryInfo:
