@@ -1,0 +1,235 @@
+"""Kafka clients with this project's settings applied: plain producers and readers, and `tail` over roles.
+
+The only module besides consumer, publisher, topics and audit that sees kafka-python.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.structs import TopicPartition
+
+from streams.config import Role, SecurityConfig, StreamsConfig
+from streams.errors import BrokerUnavailableError, StreamError
+from streams.records import Origin, RawRecord
+
+__all__ = [
+    "ClusterInfo",
+    "Isolation",
+    "connect",
+    "describe_cluster",
+    "open_admin",
+    "open_producer",
+    "open_reader",
+    "raw_record",
+    "tail",
+]
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+C = TypeVar("C")
+
+PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB at most
+RECEIVE_MAX_BYTES = 128 * 1024 * 1024
+RECONNECT_MAX_MS = 1_000  # a broker that comes back is found within a second
+TAIL_POLL_MS = 200
+PRODUCER_BATCH_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """What the brokers say of themselves."""
+
+    cluster_id: str
+    brokers: int
+    controller_id: int | None
+
+
+def open_producer(config: StreamsConfig, **overrides: Any) -> KafkaProducer:
+    """A producer of bytes: idempotent, acknowledged by all replicas.
+
+    `overrides` go to kafka-python as they are. Raises: BrokerUnavailableError within `connect_timeout_s`.
+    """
+    largest = max(topic.max_message_bytes for _, topic in config.topics)
+    options: dict[str, Any] = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "max_request_size": largest,
+        "batch_size": PRODUCER_BATCH_BYTES,
+        "retry_backoff_ms": config.publisher.retry_backoff_ms,
+        "delivery_timeout_ms": config.publisher.delivery_timeout_ms,
+        "request_timeout_ms": min(30_000, config.publisher.delivery_timeout_ms),
+        "max_block_ms": config.publisher.delivery_timeout_ms,
+        "compression_type": None if config.publisher.compression == "none" else config.publisher.compression,
+    }
+    return connect(config, lambda: KafkaProducer(**(_connection(config) | options | overrides)))
+
+
+def open_reader(
+    config: StreamsConfig,
+    topics: Sequence[str] = (),
+    *,
+    from_beginning: bool = False,
+    isolation: Isolation = "read_committed",
+    **overrides: Any,
+) -> KafkaConsumer:
+    """A consumer in no group over every partition of `topics`; without topics, assign partitions yourself.
+
+    Raises: BrokerUnavailableError within `connect_timeout_s`.
+    """
+    options: dict[str, Any] = {
+        "isolation_level": isolation,
+        "auto_offset_reset": "earliest" if from_beginning else "latest",
+        "enable_auto_commit": False,
+        "fetch_max_bytes": config.consumer.fetch_max_bytes,
+        "max_partition_fetch_bytes": PARTITION_FETCH_MAX_BYTES,
+        "receive_message_max_bytes": RECEIVE_MAX_BYTES,
+    }
+    return connect(config, lambda: KafkaConsumer(*topics, **(_connection(config) | options | overrides)))
+
+
+def open_admin(config: StreamsConfig) -> KafkaAdminClient:
+    """An administration client. Raises: BrokerUnavailableError within `connect_timeout_s`."""
+    return connect(config, lambda: KafkaAdminClient(**_connection(config)))
+
+
+def describe_cluster(config: StreamsConfig) -> ClusterInfo:
+    """Ask the brokers who they are. Raises: BrokerUnavailableError within `connect_timeout_s`."""
+    admin = open_admin(config)
+    try:
+        said = admin.describe_cluster()
+    finally:
+        admin.close()
+    return ClusterInfo(str(said.get("cluster_id", "")), len(said.get("brokers", ())), said.get("controller_id"))
+
+
+def tail(
+    config: StreamsConfig,
+    roles: Iterable[Role],
+    *,
+    stop: threading.Event,
+    from_beginning: bool = False,
+    isolation: Isolation = "read_committed",
+) -> Iterator[tuple[Role, RawRecord]]:
+    """Every record of the roles' topics as it is committed, until `stop` is set (seen within a second).
+
+    The reader is opened, and placed at the end, before this returns: nothing that is sent after is missed.
+    A broker that goes away later is waited for. Raises: BrokerUnavailableError within `connect_timeout_s`.
+    """
+    named: dict[str, Role] = {config.topics.of(role).name: role for role in roles}
+    reader = open_reader(config, from_beginning=from_beginning, isolation=isolation)
+    try:
+        _assign_all(reader, list(named), from_beginning=from_beginning)
+    except KafkaError as error:
+        reader.close()
+        raise _unavailable(config, error) from error
+    return _tail(reader, named, stop)
+
+
+def connect(config: StreamsConfig, open_client: Callable[[], C]) -> C:
+    """Open a client; whatever keeps it from reaching a broker becomes one error that says the remedy."""
+    try:
+        return open_client()
+    except (KafkaTimeoutError, OSError) as error:
+        raise _unavailable(config, error) from error
+    except KafkaError as error:
+        if getattr(error, "retriable", False):
+            raise _unavailable(config, error) from error
+        raise StreamError(
+            f"streams.security: the brokers at {', '.join(config.bootstrap_servers)} refuse this client "
+            f"({type(error).__name__}: {error}); compare streams.security with the brokers' listeners"
+        ) from error
+
+
+def raw_record(record: Any) -> RawRecord:
+    """A kafka-python record as the package's own type."""
+    return RawRecord(
+        origin=Origin(record.topic, record.partition, record.offset),
+        key=record.key,
+        headers=tuple((name, value if value is not None else b"") for name, value in record.headers),
+        value=record.value,
+        appended_at_ms=record.timestamp,
+    )
+
+
+def _tail(reader: KafkaConsumer, named: dict[str, Role], stop: threading.Event) -> Iterator[tuple[Role, RawRecord]]:
+    try:
+        while not stop.is_set():
+            for records in reader.poll(TAIL_POLL_MS).values():
+                for record in records:
+                    yield named[record.topic], raw_record(record)
+    finally:
+        reader.close()
+
+
+def _assign_all(reader: KafkaConsumer, topics: Sequence[str], *, from_beginning: bool) -> None:
+    partitions = []
+    for topic in topics:
+        found = reader.partitions_for_topic(topic)
+        if not found:
+            raise StreamError(f"topic {topic!r} does not exist; start the service, or create it with `foveal up`")
+        partitions += [TopicPartition(topic, partition) for partition in sorted(found)]
+    reader.assign(partitions)
+    if from_beginning:
+        reader.seek_to_beginning(*partitions)
+        return
+    # A position that is settled now, not at the first poll: what is sent in between must be seen.
+    for partition, end in reader.end_offsets(partitions).items():
+        reader.seek(partition, end)
+
+
+def _unavailable(config: StreamsConfig, error: BaseException) -> BrokerUnavailableError:
+    return BrokerUnavailableError(
+        f"streams.bootstrap_servers: expected a Kafka broker at {', '.join(config.bootstrap_servers)}, "
+        f"none answered within {config.connect_timeout_s:g} s ({type(error).__name__}); "
+        "start one with `foveal up`, or set FOVEAL_KAFKA__BOOTSTRAP_SERVERS"
+    )
+
+
+def _connection(config: StreamsConfig) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": list(config.bootstrap_servers),
+        "client_id": config.client_id,
+        "bootstrap_timeout_ms": int(config.connect_timeout_s * 1000),
+        "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
+        **_security(config.security),
+    }
+
+
+def _security(security: SecurityConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"security_protocol": security.protocol}
+    if security.protocol.endswith("SSL"):
+        options |= {
+            "ssl_cafile": security.ca_file,
+            "ssl_certfile": security.certificate_file,
+            "ssl_keyfile": security.key_file,
+            "ssl_password": security.key_password.get_secret_value() if security.key_password else None,
+            "ssl_check_hostname": security.check_hostname,
+        }
+    if security.sasl_mechanism is not None:
+        options |= {
+            "sasl_mechanism": security.sasl_mechanism,
+            "sasl_plain_username": security.username,
+            "sasl_plain_password": security.password.get_secret_value() if security.password else None,
+            "sasl_kerberos_service_name": security.kerberos_service_name,
+            "sasl_kerberos_domain_name": security.kerberos_domain_name,
+        }
+    if security.oauth_token_provider is not None:
+        options["sasl_oauth_token_provider"] = _made(security.oauth_token_provider)
+    return options
+
+
+def _made(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise StreamError(
+            f"streams.security.oauth_token_provider: expected 'package.module:name' of an installed package, "
+            f"got {name!r} ({error}); install it, or mend the name"
+        ) from error
