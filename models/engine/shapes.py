@@ -14,6 +14,7 @@ __all__ = ["ShapeProfile", "SizeRange"]
 SizeRange = tuple[int, int, int]
 """Smallest, usual, largest; equal where the size is fixed."""
 
+_WIDEST: dict[str, SizeRange] = {"H": (64, 384, 1920), "W": (64, 640, 1920), "L": (1, 64, 1024)}
 _OPEN_OPTIMUM = {"N": 1, "H": 256, "W": 256, "L": 64, "C": 1}
 
 
@@ -47,6 +48,23 @@ class ShapeProfile:
         if unknown:
             raise SpecError(f"{spec.name} has no input {sorted(unknown)}")
         return cls({t.name: _ranges(t, {**common, **own.get(t.name, {})}) for t in spec.inputs})
+
+    @classmethod
+    def usual_of(
+        cls, spec: ModelSpec, *, batch: int = 32, height: int | None = None, width: int | None = None
+    ) -> ShapeProfile:
+        """Ranges for everything that the spec leaves open, as TensorRT wants them: batches up to `batch`, sides from
+        64 to 1,920 pixels unless one size is given, each rounded to the multiple of the spec."""
+        sides = {"H": height, "W": width}
+        own: dict[str, dict[str, int | SizeRange]] = {}
+        for tensor in spec.inputs:
+            sizes: dict[str, int | SizeRange] = {"N": (1, min(8, batch), batch), "L": _WIDEST["L"]}
+            for letter, side in sides.items():
+                multiple = _multiple(tensor, letter)
+                low, usual, high = (-(-size // multiple) * multiple for size in _WIDEST[letter])
+                sizes[letter] = (low, usual, high) if side is None else side
+            own[tensor.name] = sizes
+        return cls({t.name: _ranges(t, own[t.name]) for t in spec.inputs})
 
     def usual(self, tensor: TensorSpec) -> tuple[int, ...]:
         """The shape to warm and tune for."""
