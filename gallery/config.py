@@ -16,26 +16,26 @@ class GalleryConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// (TLS) or unix:// address")
-    cluster: bool = Field(False, description="the address is a node of a Redis Cluster")
+    url: str = Field(default="redis://127.0.0.1:6379/0", description="redis://, rediss:// (TLS) or unix:// address")
+    cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
     username: str | None = None
     password: SecretStr | None = None
     tls_ca_file: Path | None = None
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    connect_timeout_s: float = Field(2.0, gt=0, le=30)
-    timeout_s: float = Field(3.0, gt=0, le=60, description="longest wait for one answer")
-    stale_after_s: float = Field(5.0, gt=0, description="after so long without an answer a match is `unavailable`")
-    heartbeat_s: float = Field(0.25, gt=0, le=1, description="how often an index compares itself with the server")
-    max_identities: int = Field(100_000, gt=0)
-    vectors_per_identity: int = Field(64, gt=0, le=1024)
-    log_maxlen: int = Field(100_000, gt=0, description="entries of the change log; an index further behind reloads")
-    sightings_maxlen: int = Field(1_000, gt=0, description="newest sightings kept for each identity")
-    events_maxlen: int = Field(100_000, gt=0, description="event ids remembered, so that a retry does nothing twice")
-    audit_maxlen: int = Field(1_000_000, gt=0)
-    audit_retention_s: int = Field(30 * 86_400, gt=0, description="how long the audit trail outlives its gallery")
+    connect_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    timeout_s: float = Field(default=3.0, gt=0, le=60, description="longest wait for one answer")
+    stale_after_s: float = Field(default=5.0, gt=0, description="after so long without an answer a match is `unavailable`")
+    heartbeat_s: float = Field(default=0.25, gt=0, le=1, description="how often an index compares itself with the server")
+    max_identities: int = Field(default=100_000, gt=0)
+    vectors_per_identity: int = Field(default=64, gt=0, le=1024)
+    log_maxlen: int = Field(default=100_000, gt=0, description="entries of the change log; an index further behind reloads")
+    sightings_maxlen: int = Field(default=1_000, gt=0, description="newest sightings kept for each identity")
+    events_maxlen: int = Field(default=100_000, gt=0, description="event ids remembered, so that a retry does nothing twice")
+    audit_maxlen: int = Field(default=1_000_000, gt=0)
+    audit_retention_s: int = Field(default=30 * 86_400, gt=0, description="how long the audit trail outlives its gallery")
     storage: Literal["float32", "float16"] = "float32"
-    default_threshold: float = Field(0.6, ge=-1, le=1, description="cosine from which a match is `known`")
+    default_threshold: float = Field(default=0.6, ge=-1, le=1, description="cosine from which a match is `known`")
 
     @field_validator("url")
     @classmethod

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
 from gallery.follower import Follower, FollowState, Replica
-from gallery.schema import Match, check_embeddings
-from gallery.search import Candidate
+from gallery.schema import Candidate, Match, check_embeddings
 from gallery.store import GalleryStore
 
 __all__ = ["GalleryHealth", "GalleryIndex", "IndexHealth"]
@@ -112,7 +111,7 @@ class GalleryIndex:
             if rows is None:
                 return []
             ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=2)
-        return [_match(best, threshold) for best in ranked]
+        return [Match.decide(best, threshold) for best in ranked]
 
     def search(self, embeddings: ArrayLike, gallery: str, *, top: int = 5) -> list[list[Candidate]]:
         """The best `top` identities for each embedding, whatever the threshold. Raises: as `match`, and
@@ -158,16 +157,6 @@ class GalleryIndex:
                 f"`foveal gallery create {gallery}` makes it"
             )
         return replica
-
-
-def _match(best: list[Candidate], threshold: float) -> Match:
-    if not best:
-        return Match("unknown")
-    first = best[0]
-    margin = first.score - best[1].score if len(best) > 1 else None
-    if first.score >= threshold:
-        return Match("known", first.identity_id, first.name, first.score, margin)
-    return Match("unknown", None, None, first.score, margin)
 
 
 def _same_epoch(replica: Replica, epoch: str | None) -> None:

@@ -1,8 +1,8 @@
 """What a gallery is made of: the records that the store returns, and how an embedding lies in a Redis hash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gallery.errors import CorruptVectorError, DimensionMismatchError, InvalidEmbeddingError
 
 __all__ = [
+    "Candidate",
     "Enrolment",
     "GalleryInfo",
     "Identity",
@@ -36,6 +37,15 @@ Storage = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """An identity and its cosine with the query, -1 to 1."""
+
+    identity_id: str
+    name: str | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """The answer for one embedding.
 
@@ -51,6 +61,17 @@ class Match:
     """Cosine of the best identity, -1 to 1; None where nothing was compared."""
     margin: float | None = None
     """Score less that of the next best identity, 0 to 2; None with fewer than two identities."""
+
+    @classmethod
+    def decide(cls, best: Sequence[Candidate], threshold: float) -> Self:
+        """The decision on a query's nearest identities, best first: at least two where the gallery has them."""
+        if not best:
+            return cls("unknown")
+        first = best[0]
+        margin = first.score - best[1].score if len(best) > 1 else None
+        if first.score >= threshold:
+            return cls("known", first.identity_id, first.name, first.score, margin)
+        return cls("unknown", None, None, first.score, margin)
 
 
 class _Record(BaseModel):

@@ -5,26 +5,16 @@ vectors; one with a negative vector at least as near as that is no candidate ("t
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.schema import Polarity
+from gallery.schema import Candidate, Polarity
 
-__all__ = ["Candidate", "IdentityTable", "VectorMatrix"]
+__all__ = ["IdentityTable", "VectorMatrix"]
 
 FIRST_CAPACITY = 64
 QUERIES_AT_A_TIME = 64  # bounds the scores to 64 x vectors, 25 MB at 100,000 vectors
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An identity and its cosine with the query, -1 to 1."""
-
-    identity_id: str
-    name: str | None
-    score: float
 
 
 class VectorMatrix:

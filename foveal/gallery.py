@@ -1,0 +1,212 @@
+"""Galleries from Python: enrol people from pictures or embeddings, search, list, remove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from actors.config import AppConfig
+from actors.pictures import EmbeddedPerson, PersonEmbedder
+from foveal.settings import load_settings
+from gallery.errors import EpochMismatchError, UnknownGalleryError
+from gallery.schema import Candidate, Enrolment, GalleryInfo, Identity, Match, Polarity, Sighting, check_embeddings
+from gallery.search import IdentityTable
+from gallery.store import GalleryStore
+
+__all__ = ["AmbiguousNameError", "Gallery", "Search"]
+
+Box = tuple[float, float, float, float]
+
+
+class AmbiguousNameError(ValueError):
+    """Several identities have this name; the text lists their ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The answer to one search: the decision at the gallery's threshold, and the nearest identities whatever it is.
+
+    `box_xyxy` is where the person was in the picture, None for an embedding.
+    """
+
+    match: Match
+    candidates: tuple[Candidate, ...]
+    threshold: float
+    box_xyxy: Box | None
+
+
+class Gallery:
+    """One gallery, on the Redis of the settings or at `url`.
+
+    ```python
+    with Gallery("lobby") as lobby:
+        lobby.enrol("Ada", image_bgr=picture)
+        print(lobby.search(image_bgr=other).match)
+    ```
+    Everything is read from Redis when it is asked, so answers are never stale. Raises, from every method:
+    GalleryUnavailableError within 10 s with the address and the remedy, and the other errors of `gallery.errors`.
+    """
+
+    def __init__(
+        self, name: str = "default", *, url: str | None = None, config: AppConfig | None = None, create: bool = True
+    ) -> None:
+        """`create` makes the gallery at the first enrolment where it is not there."""
+        settings = config if config is not None else load_settings()
+        redis = (
+            settings.gallery
+            if url is None
+            else type(settings.gallery)(**(settings.gallery.model_dump() | {"url": url}))
+        )
+        self.name = name
+        self._create = create
+        self._store = GalleryStore(redis)
+        self._embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._store.close()
+
+    def create(
+        self, *, dimension: int | None = None, epoch: str | None = None, threshold: float | None = None
+    ) -> GalleryInfo:
+        """Make the gallery, for this project's embedder unless said otherwise; as it is where it is there already."""
+        return self._store.create(
+            self.name,
+            dimension=dimension or self._embedder.dimension,
+            epoch=epoch or self._embedder.epoch,
+            threshold=threshold,
+            exist_ok=True,
+        )
+
+    def enrol(
+        self,
+        name: str,
+        *,
+        image_bgr: NDArray[np.uint8] | None = None,
+        box: Box | None = None,
+        whole: bool = False,
+        embedding: ArrayLike | None = None,
+        identity_id: str | None = None,
+        event_id: str | None = None,
+        polarity: Polarity = "positive",
+    ) -> Enrolment:
+        """Add a person's picture (uint8 [H, W, 3] BGR) or embeddings ([D] or [K, D], unit norm) under a name.
+
+        The person is the one in `box` (x1, y1, x2, y2 in pixels), the `whole` picture, or the largest found. A name
+        that is there already gets another vector, unless `identity_id` says whose it is.
+        Raises: AmbiguousNameError, NoPersonError.
+        """
+        person = self._person(image_bgr, box, whole, embedding)
+        vectors = person.embedding if isinstance(person, EmbeddedPerson) else person
+        info = self._info_or_create(vectors)
+        if identity_id is None:
+            identity_id = self._id_of(name)
+        return self._store.enrol(
+            self.name,
+            vectors,
+            identity_id=identity_id,
+            name=name,
+            event_id=event_id,
+            polarity=polarity,
+            epoch=self._embedder.epoch if isinstance(person, EmbeddedPerson) else info.epoch,
+        )
+
+    def search(
+        self,
+        *,
+        image_bgr: NDArray[np.uint8] | None = None,
+        box: Box | None = None,
+        whole: bool = False,
+        embedding: ArrayLike | None = None,
+        top: int = 5,
+    ) -> Search:
+        """Look the person of a picture or one embedding up, exactly, among every vector of the gallery.
+
+        Raises: UnknownGalleryError, EpochMismatchError, NoPersonError.
+        """
+        info = self.info()
+        person = self._person(image_bgr, box, whole, embedding)
+        if isinstance(person, EmbeddedPerson) and info.epoch != self._embedder.epoch:
+            raise EpochMismatchError(
+                f"epoch: the gallery {self.name!r} holds vectors of {info.epoch!r}, pictures are embedded by "
+                f"{self._embedder.epoch!r}; create a gallery for it and enrol again"
+            )
+        vector = person.embedding if isinstance(person, EmbeddedPerson) else person
+        table = IdentityTable(info.dimension)
+        for identity in self._store.load(self.name):
+            usable = [
+                (v.polarity, v.embedding)
+                for v in identity.vectors
+                if v.embedding is not None and v.polarity is not None and v.epoch == info.epoch
+            ]
+            table.put(identity.identity_id, identity.name, usable)
+        found = table.rank(check_embeddings(vector, dimension=info.dimension)[:1], max(2, top))[0]
+        return Search(
+            match=Match.decide(found, info.threshold),
+            candidates=tuple(found[:top]),
+            threshold=info.threshold,
+            box_xyxy=person.box_xyxy if isinstance(person, EmbeddedPerson) else None,
+        )
+
+    def info(self) -> GalleryInfo:
+        """The gallery's properties. Raises: UnknownGalleryError."""
+        return self._store.info(self.name)
+
+    def identities(self) -> list[Identity]:
+        """Everyone in it, oldest first."""
+        return self._store.list_identities(self.name)
+
+    def show(self, identity_id: str) -> Identity:
+        """One identity with its vectors described. Raises: UnknownIdentityError."""
+        return self._store.show(self.name, identity_id)
+
+    def sightings(self, identity_id: str, *, limit: int = 100) -> list[Sighting]:
+        """Where an identity was seen, newest first. Raises: UnknownIdentityError."""
+        return self._store.sightings(self.name, identity_id, limit=limit)
+
+    def remove(self, identity_id: str) -> None:
+        """Delete an identity with everything of it. Raises: UnknownIdentityError."""
+        self._store.remove(self.name, identity_id)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Set the cosine from which a match is `known`."""
+        self._store.set_threshold(self.name, threshold)
+
+    def drop(self) -> None:
+        """Delete the whole gallery. Raises: UnknownGalleryError."""
+        self._store.remove_gallery(self.name)
+
+    def _person(
+        self, image_bgr: NDArray[np.uint8] | None, box: Box | None, whole: bool, embedding: ArrayLike | None
+    ) -> EmbeddedPerson | NDArray[np.float32]:
+        if (image_bgr is None) == (embedding is None):
+            raise TypeError("expected either image_bgr or embedding, got both or neither")
+        if image_bgr is not None:
+            return self._embedder.embed(image_bgr, box_xyxy=box, whole=whole)
+        return check_embeddings(embedding if embedding is not None else ())
+
+    def _info_or_create(self, vectors: NDArray[np.float32]) -> GalleryInfo:
+        try:
+            return self.info()
+        except UnknownGalleryError:
+            if not self._create:
+                raise
+            return self.create(dimension=vectors.shape[-1])
+
+    def _id_of(self, name: str) -> str | None:
+        same = [i.identity_id for i in self.identities() if i.name == name]
+        if len(same) > 1:
+            raise AmbiguousNameError(
+                f"name: {len(same)} identities are named {name!r} ({', '.join(same)}); say which by its id"
+            )
+        return same[0] if same else None
