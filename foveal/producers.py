@@ -37,6 +37,7 @@ OnDelivery = Callable[[int, int, int], None]
 
 # Room for headers and the batch's own framing below the topic's max.message.bytes.
 RECORD_OVERHEAD_BYTES = 16_384
+BATCH_BYTES = 1024 * 1024
 
 
 class DeliveryError(StreamError, ConnectionError):
@@ -71,7 +72,8 @@ class _StreamProducer:
         self._on_delivery = on_delivery
         self._failures: list[tuple[int, BaseException]] = []
         self._seq = 0
-        self._producer = open_producer(self._config)
+        # The broker holds a batch, not a record, against the topic's bound.
+        self._producer = open_producer(self._config, batch_size=min(BATCH_BYTES, self._limit_bytes))
 
     @property
     def stream_id(self) -> str:

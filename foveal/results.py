@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, Self
@@ -79,10 +79,10 @@ class Results:
         )
 
     def __iter__(self) -> Iterator[Result]:
-        for role, record in self._records:
-            origin, message = parse_result(record)
-            if fnmatchcase(message.stream_id, self._streams) and not self._again(role, origin):
-                yield Result(role, origin, message, record.value or b"", record.appended_at_ms)
+        for _, record in self._records:
+            got = parse_result(record.headers, record.value)
+            if fnmatchcase(got.result.stream_id, self._streams) and not self._again(got.role, got.origin):
+                yield Result(got.role, got.origin, got.result, got.image or b"", record.appended_at_ms)
 
     def stop(self) -> None:
         """End the iteration from another thread or a signal handler; it ends within a second."""
@@ -93,7 +93,8 @@ class Results:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._records.close()
+        if isinstance(self._records, Generator):
+            self._records.close()
 
     def _again(self, role: Role, origin: Origin) -> bool:
         seen = self._seen.setdefault((role, origin.topic, origin.partition), set())
