@@ -59,7 +59,7 @@ def decode_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
     if image is None:
         raise PictureError(
             f"{name}: expected a JPEG, PNG, WebP, BMP or TIFF picture, got {len(data):,} bytes that are none; "
-            "send the file as it is, not base64"
+            "give the file itself, whole"
         )
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise PictureError(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {image.shape[1]}x{image.shape[0]}")

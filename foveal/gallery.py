@@ -64,7 +64,7 @@ class Gallery:
         self.name = name
         self._create = create
         self._store = GalleryStore(redis)
-        self._embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
+        self._embedder = PersonEmbedder(settings.engine)
 
     def __enter__(self) -> Self:
         return self

@@ -25,15 +25,25 @@ class GalleryConfig(BaseModel):
     tls_key_file: Path | None = None
     connect_timeout_s: float = Field(default=2.0, gt=0, le=30)
     timeout_s: float = Field(default=3.0, gt=0, le=60, description="longest wait for one answer")
-    stale_after_s: float = Field(default=5.0, gt=0, description="after so long without an answer a match is `unavailable`")
-    heartbeat_s: float = Field(default=0.25, gt=0, le=1, description="how often an index compares itself with the server")
+    stale_after_s: float = Field(
+        default=5.0, gt=0, description="after so long without an answer a match is `unavailable`"
+    )
+    heartbeat_s: float = Field(
+        default=0.25, gt=0, le=1, description="how often an index compares itself with the server"
+    )
     max_identities: int = Field(default=100_000, gt=0)
     vectors_per_identity: int = Field(default=64, gt=0, le=1024)
-    log_maxlen: int = Field(default=100_000, gt=0, description="entries of the change log; an index further behind reloads")
+    log_maxlen: int = Field(
+        default=100_000, gt=0, description="entries of the change log; an index further behind reloads"
+    )
     sightings_maxlen: int = Field(default=1_000, gt=0, description="newest sightings kept for each identity")
-    events_maxlen: int = Field(default=100_000, gt=0, description="event ids remembered, so that a retry does nothing twice")
+    events_maxlen: int = Field(
+        default=100_000, gt=0, description="event ids remembered, so that a retry does nothing twice"
+    )
     audit_maxlen: int = Field(default=1_000_000, gt=0)
-    audit_retention_s: int = Field(default=30 * 86_400, gt=0, description="how long the audit trail outlives its gallery")
+    audit_retention_s: int = Field(
+        default=30 * 86_400, gt=0, description="how long the audit trail outlives its gallery"
+    )
     storage: Literal["float32", "float16"] = "float32"
     default_threshold: float = Field(default=0.6, ge=-1, le=1, description="cosine from which a match is `known`")
 
