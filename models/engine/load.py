@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import logging
 from typing import Protocol
 
 from models.engine.base import Engine, EngineInfo
 from models.engine.config import CompilerName, EngineConfig, Precision
-from models.engine.preprocess import fold_pixels, pixel_input
 from models.engine.registry import EngineKey, EngineRegistry
 from models.engine.shapes import ShapeProfile
 from models.errors import CompilerMissingError, EngineError
 from models.spec import ModelSpec, TensorSpec
-from models.weights import assemble_onnx, sha256_of
 
 __all__ = ["Compiler", "choose_compiler", "load_engine", "load_onnx"]
 
@@ -55,6 +54,9 @@ def load_engine(
     With `from_uint8` the preprocessing of the spec is folded in: the input is uint8 NHWC BGR 0-255.
     Raises: WeightsMissingError, DigestError, SpecError, CompilerMissingError, BuildError, RegistryError, EngineError.
     """
+    from models.engine.preprocess import fold_pixels, pixel_input  # onnx takes 0.1 s, and commands import this module
+    from models.weights import assemble_onnx
+
     onnx_bytes = assemble_onnx(spec)
     profile = shapes or ShapeProfile.of(spec)
     if not from_uint8:
@@ -77,7 +79,7 @@ def load_onnx(
     """The same for any ONNX model, such as a public one. Raises: as `load_engine`."""
     config = config or EngineConfig()
     compiler = choose_compiler(config)
-    digest = sha256_of((onnx_bytes,))
+    digest = hashlib.sha256(onnx_bytes).hexdigest()
     info = EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
     build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
     if config.cache_dir is None:

@@ -248,9 +248,10 @@ def _torch_with_cuda() -> Any:
 
 def _describe(error: Any) -> str:
     """One layer that the parser could not take: its operator, its name and why."""
-    where = error.local_function_stack() if callable(getattr(error, "local_function_stack", None)) else []
-    operator = error.node_operator() or (where[-1] if where else "?")
-    return f"{operator} {error.node_name() or error.node()}: {error.desc()}"
+    reason = error.desc().strip()
+    if reason in ("", "false"):  # a failed check without a message
+        reason = str(error.code()).rsplit(".", 1)[-1].replace("_", " ").lower()
+    return f"{error.node_operator() or '?'} {error.node_name() or f'number {error.node()}'}: {reason}"
 
 
 def _logger(trt: ModuleType) -> Any:
