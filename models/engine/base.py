@@ -65,6 +65,16 @@ class Engine(ABC):
         self.outputs = outputs
         self.profile = profile
 
+    @property
+    def device(self) -> str:
+        """Name of the processor or GPU, with what it can do."""
+        return self.info.device
+
+    @property
+    def precision(self) -> Precision:
+        """In which it computes."""
+        return self.info.precision
+
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Infer one batch and wait.
 
@@ -91,11 +101,11 @@ class Engine(ABC):
         return Pending(collect)
 
     def warm(self) -> float:
-        """Infer zeros in the usual shape twice, so that the first frame pays for nothing. Returns seconds."""
+        """Infer zeros of the usual shape, two batches at once, so that no frame pays for the start. Returns seconds."""
         began = time.perf_counter()
         zeros = {t.name: np.zeros(self.profile.usual(t), np.dtype(t.dtype)) for t in self.inputs}
-        for _ in range(2):
-            self.run(zeros)
+        for pending in [self.run_async(zeros) for _ in range(2)]:
+            pending.result()
         return time.perf_counter() - began
 
     @abstractmethod

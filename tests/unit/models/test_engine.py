@@ -81,6 +81,20 @@ def test_a_view_of_a_larger_array_is_taken(tiny: Any) -> None:
     np.testing.assert_allclose(came, tiny.answer(large[:, :, ::2, ::2]), atol=2e-6)
 
 
+def test_a_read_only_array_is_taken(tiny: Any) -> None:
+    frozen = images(2)
+    frozen.flags.writeable = False
+    with load_engine(tiny.spec, CPU) as engine:
+        assert engine.warm() > 0
+        np.testing.assert_allclose(engine.run({"image": frozen})["vector"], tiny.answer(frozen), atol=2e-6)
+
+
+def test_an_engine_says_what_it_is(tiny: Any) -> None:
+    with load_engine(tiny.spec, CPU) as engine:
+        assert (engine.info.model, engine.info.compiler, engine.precision) == ("tiny-1", "openvino", "f32")
+        assert "FP32" in engine.device
+
+
 def test_answers_belong_to_the_caller(tiny: Any) -> None:
     with load_engine(tiny.spec, CPU) as engine:
         first = engine.run({"image": images(2, seed=1)})["vector"]
