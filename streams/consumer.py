@@ -26,6 +26,7 @@ from streams.broker_errors import ConsumerFailedError, MemberFencedError, TopicM
 from streams.client import open_admin, open_reader, raw_record
 from streams.config import StreamsConfig
 from streams.errors import StreamError
+from streams.inbox import Inbox
 from streams.ledger import LedgerBook, PartitionLedger
 from streams.records import RawRecord
 
@@ -36,12 +37,14 @@ log = logging.getLogger(__name__)
 ConsumerState = Literal["starting", "running", "waiting", "failed", "closed"]
 Partitions = tuple[int, ...]
 OnPartitions = Callable[[Partitions], None]
+Polled = dict[TopicPartition, list[Any]]
 
 FULL_NAP_S = 0.05  # between two polls that only keep the membership alive
 SILENCE_S = 2.0  # without a record for this long, the broker is asked whether it is there
 PROBE_TIMEOUT_MS = 1_500
 COMMIT_TIMEOUT_MS = 5_000
 ERROR_NAP_S = 0.2
+RETRY_BACKOFF_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,6 @@ class PartitionLag:
 
     records: int
     seconds: float
-
-
-@dataclass(slots=True)
-class _Moved:
-    """Partitions that came or went; `seen` is set when the actor's callback has returned."""
-
-    kind: Literal["assigned", "revoked"]
-    partitions: set[int]
-    seen: threading.Event = field(default_factory=threading.Event)
 
 
 class StreamConsumer:
@@ -84,24 +78,21 @@ class StreamConsumer:
     ):
         self._config = config
         self._bounds = config.consumer
-        self._topic = topic
+        self.topic = topic
         self.group = group
         self.member_id = member_id
+        self.ledgers = LedgerBook()
         self._on_assigned = on_assigned or _nothing
         self._on_revoked = on_revoked or _nothing
-        self.ledgers = LedgerBook()
+        self._inbox = Inbox(self._bounds.max_records, self._bounds.max_bytes)
         self._client: KafkaConsumer | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{topic}", daemon=True)
-        self._changed = threading.Condition()
-        self._queue: deque[RawRecord | _Moved] = deque()
-        self._queued_records = 0
-        self._queued_bytes = 0
         self._arriving: set[int] = set()
+        self._arrivals = threading.Lock()
         self._commits: deque[_Commit] = deque()
         self._highwater: dict[int, int] = {}
         self._closing = False
         self._state: ConsumerState = "starting"
-        self._error: StreamError | None = None
         self._polled_at = time.monotonic()
         self._heard_at = time.monotonic()
 
@@ -119,15 +110,15 @@ class StreamConsumer:
             session_timeout_ms=self._bounds.session_timeout_ms,
             heartbeat_interval_ms=self._bounds.heartbeat_interval_ms,
             max_poll_interval_ms=self._bounds.max_poll_interval_ms,
-            retry_backoff_ms=self._config.publisher.retry_backoff_ms * 5,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
         )
-        if not self._client.partitions_for_topic(self._topic):
+        if not self._client.partitions_for_topic(self.topic):
             self._client.close()
             raise TopicMissingError(
-                f"streams.topics: topic {self._topic!r} does not exist at "
+                f"streams.topics: topic {self.topic!r} does not exist at "
                 f"{', '.join(self._config.bootstrap_servers)}; call streams.topics.ensure_topics, or run `foveal up`"
             )
-        self._client.subscribe([self._topic], listener=_Listener(self))
+        self._client.subscribe([self.topic], listener=_Listener(self))
         self._thread.start()
 
     def take(self, max_records: int, timeout_s: float) -> list[RawRecord]:
@@ -138,20 +129,54 @@ class StreamConsumer:
         Raises: MemberFencedError, ConsumerFailedError once the polling thread has ended.
         """
         deadline = time.monotonic() + timeout_s
-        taken: list[RawRecord] = []
         while True:
-            with self._changed:
-                while not self._queue and self._error is None and not self._closing:
-                    if not self._changed.wait(deadline - time.monotonic()):
-                        return taken
-                moved = self._take_queued(taken, max_records)
-                if moved is None:
-                    if not taken and self._error is not None:
-                        raise self._error
-                    return taken
-            self._tell(moved)
-            if time.monotonic() >= deadline:
+            taken = self._inbox.take(max_records, deadline)
+            if isinstance(taken, list):
                 return taken
+            try:
+                if taken.partitions:
+                    call = self._on_assigned if taken.kind == "assigned" else self._on_revoked
+                    call(tuple(sorted(taken.partitions)))
+            finally:
+                taken.seen.set()
+
+    def stop_taking(self) -> None:
+        """Hand out nothing more, and stay in the group until `close`: what was taken can still be committed."""
+        self._inbox.close()
+
+    def close(self, timeout_s: float = 5.0, *, leave: bool = True) -> None:
+        """Stop polling and leave the group at once; with `leave=False` the place is kept for a successor.
+
+        Records that were not ended are read again by the next owner. Flush the publisher first.
+        """
+        if self._state == "closed":
+            return
+        self._closing = True
+        self._inbox.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
+            if leave and self.member_id is not None and not isinstance(self.failure, MemberFencedError):
+                self._remove_member(self.member_id)
+        self._state = "closed"
+
+    def group_metadata(self) -> Any:
+        """This member's generation, for the publisher's transaction. Safe from any thread (kafka-python locks it)."""
+        return self._reader.group_metadata()
+
+    def commit(self, offsets: dict[tuple[str, int], tuple[int, str]], timeout_s: float = 10.0) -> None:
+        """Commit (position, metadata) outside of transactions; done by the polling thread between two polls.
+
+        Raises: KafkaError as the brokers say it; StreamError when the thread did not come to it in time.
+        """
+        commit = _Commit(offsets)
+        self._commits.append(commit)
+        if not commit.done.wait(timeout_s):
+            raise StreamError(f"group {self.group}: offsets were not committed within {timeout_s:g} s; see its health")
+        if commit.error is not None:
+            raise commit.error
 
     @property
     def state(self) -> ConsumerState:
@@ -159,9 +184,14 @@ class StreamConsumer:
         return self._state
 
     @property
-    def error(self) -> StreamError | None:
+    def waiting_for(self) -> str | None:
+        """The service that it waits for: `kafka`, or None."""
+        return "kafka" if self._state == "waiting" else None
+
+    @property
+    def failure(self) -> StreamError | None:
         """Why the polling thread has ended, if it has."""
-        return self._error
+        return self._inbox.failure
 
     @property
     def last_poll_age_s(self) -> float:
@@ -176,7 +206,7 @@ class StreamConsumer:
     @property
     def queued_records(self) -> int:
         """Records that wait to be taken."""
-        return self._queued_records
+        return self._inbox.records
 
     def lag(self) -> dict[int, PartitionLag]:
         """Partition -> how far this member is behind on it."""
@@ -188,41 +218,10 @@ class StreamConsumer:
             lags[partition] = PartitionLag(unread + open_count, age_s)
         return lags
 
-    def group_metadata(self) -> Any:
-        """This member's generation, for the publisher's transaction. Safe from any thread (kafka-python locks it)."""
-        return self._reader.group_metadata()
-
-    def commit(self, offsets: dict[tuple[str, int], tuple[int, str]], timeout_s: float = 10.0) -> None:
-        """Commit (position, metadata) outside of transactions; done by the polling thread between two polls.
-
-        Raises: KafkaError as the brokers say it; StreamError when the thread did not come to it in time.
-        """
-        commit = _Commit(offsets)
-        with self._changed:
-            self._commits.append(commit)
-        if not commit.done.wait(timeout_s):
-            raise StreamError(f"group {self.group}: offsets were not committed within {timeout_s:g} s; see its health")
-        if commit.error is not None:
-            raise commit.error
-
-    def close(self, timeout_s: float = 5.0, *, leave: bool = True) -> None:
-        """Stop polling and leave the group at once; with `leave=False` the place is kept for a successor.
-
-        Records that were not ended are read again by the next owner. Flush the publisher first.
-        """
-        with self._changed:
-            if self._state == "closed":
-                return
-            self._closing = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        client, self._client = self._client, None
-        if client is not None:
-            client.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
-            if leave and self.member_id is not None and not isinstance(self._error, MemberFencedError):
-                self._remove_member(self.member_id)
-        self._state = "closed"
+    @property
+    def lag_records(self) -> int:
+        """Records of all its partitions that have not ended."""
+        return sum(lag.records for lag in self.lag().values())
 
     def __enter__(self) -> StreamConsumer:
         self.start()
@@ -230,30 +229,6 @@ class StreamConsumer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # The actor's thread
-
-    def _take_queued(self, taken: list[RawRecord], max_records: int) -> _Moved | None:
-        while self._queue and len(taken) < max_records:
-            head = self._queue[0]
-            if isinstance(head, _Moved):
-                if taken:
-                    return None  # the batch ends before the event
-                self._queue.popleft()
-                return head
-            self._queue.popleft()
-            self._forget(head)
-            taken.append(head)
-        self._changed.notify_all()
-        return None
-
-    def _tell(self, moved: _Moved) -> None:
-        try:
-            if moved.partitions:
-                call = self._on_assigned if moved.kind == "assigned" else self._on_revoked
-                call(tuple(sorted(moved.partitions)))
-        finally:
-            moved.seen.set()
 
     # The polling thread
 
@@ -273,26 +248,31 @@ class StreamConsumer:
                         f"group {self.group}: another process has joined as {self.member_id!r}; this one must end"
                     ) from error
                 except KafkaError as error:
-                    if not _passing(error):
+                    if not getattr(error, "retriable", False):
                         raise
                     self._state = "waiting"
                     self._polled_at = time.monotonic()  # the thread is well, the brokers are not
-                    log.warning("group %s: %s: %s; trying again", self.group, type(error).__name__, error)
+                    log.warning("group %s: %r; trying again", self.group, error)
                     time.sleep(ERROR_NAP_S)
-        except MemberFencedError as error:
-            self._fail(error)
-        except Exception as error:  # noqa: BLE001 - whatever ends the thread must reach the actor
-            failed = ConsumerFailedError(f"group {self.group}: polling {self._topic} ended: {error!r}")
-            failed.__cause__ = error
-            self._fail(failed)
+        except Exception as error:
+            failure: StreamError
+            if isinstance(error, MemberFencedError):
+                failure = error
+            else:
+                failure = ConsumerFailedError(f"group {self.group}: polling {self.topic} ended: {error!r}")
+                failure.__cause__ = error
+            log.exception("%s", failure)
+            self._state = "failed"
+            self._inbox.fail(failure)
 
     def _turn(self) -> None:
         self._commit_asked()
-        full = self._pause_and_resume()
-        if full:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._has_room(), FULL_NAP_S)
-        polled = self._reader.poll(0 if full else self._bounds.poll_timeout_ms, max_records=self._bounds.max_records)
+        idle = self._pause_and_resume()
+        if idle:
+            self._inbox.wait_for_room(FULL_NAP_S)
+        polled: Polled = self._reader.poll(
+            0 if idle else self._bounds.poll_timeout_ms, max_records=self._bounds.max_records
+        )
         self._polled_at = time.monotonic()
         if self._arriving:
             self._restore(polled)
@@ -302,37 +282,33 @@ class StreamConsumer:
         elif time.monotonic() - self._heard_at > SILENCE_S:
             self._probe()
 
-    def _has_room(self) -> bool:
-        return self._queued_records < self._bounds.max_records and self._queued_bytes < self._bounds.max_bytes
-
     def _pause_and_resume(self) -> bool:
         """Pause what must not deliver; returns whether that is everything."""
         assigned = self._reader.assignment()
-        if not self._has_room():
+        if not self._inbox.has_room or self._inbox.closed:
             self._reader.pause(*assigned)
             return True
-        full = {TopicPartition(*place) for place in self.ledgers.full()}
+        full = {TopicPartition(*place) for place in self.ledgers.full()} & assigned
         paused = self._reader.paused()
         if full - paused:
             self._reader.pause(*(full - paused))
         if paused - full:
             self._reader.resume(*((paused - full) & assigned))
-        return bool(assigned) and full >= assigned
+        return bool(assigned) and full == assigned
 
-    def _restore(self, polled: dict[TopicPartition, list[Any]]) -> None:
+    def _restore(self, polled: Polled) -> None:
         """Give the partitions that came their ledgers, from the group's committed offsets and metadata."""
         try:
             for partition in sorted(self._arriving):
-                place = TopicPartition(self._topic, partition)
+                place = TopicPartition(self.topic, partition)
                 ledger = self._restored(place, polled.get(place, []))
                 if ledger is None:
                     continue  # where to begin is still being asked
-                with self._changed:
+                with self._arrivals:
                     if partition in self._arriving:
                         self._arriving.discard(partition)
-                        self.ledgers.assign(self._topic, partition, ledger)
-                        self._queue.append(_Moved("assigned", {partition}))
-                        self._changed.notify_all()
+                        self.ledgers.assign(self.topic, partition, ledger)
+                        self._inbox.assigned(partition)
         except KafkaError:
             for place, records in polled.items():
                 self._reader.seek(place, records[0].offset)  # else what was polled just now would be passed over
@@ -345,18 +321,13 @@ class StreamConsumer:
         start = records[0].offset if records else self._reader.position(place, timeout_ms=PROBE_TIMEOUT_MS)
         return None if start is None else PartitionLedger(start)
 
-    def _enqueue(self, polled: dict[TopicPartition, list[Any]]) -> None:
+    def _enqueue(self, polled: Polled) -> None:
         for place, records in polled.items():
-            newest = records[-1].offset + 1
-            highwater = self._reader.highwater(place)
-            self._highwater[place.partition] = max(newest, highwater or 0)
-            with self._changed:
-                offsets = [(record.offset, record.timestamp) for record in records]
-                fresh = self.ledgers.polled(self._topic, place.partition, offsets, newest)
-                for record, wanted in zip(records, fresh, strict=True):
-                    if wanted:
-                        self._remember(raw_record(record))
-                self._changed.notify_all()
+            newest: int = records[-1].offset + 1
+            self._highwater[place.partition] = max(newest, self._reader.highwater(place) or 0)
+            offsets = [(record.offset, record.timestamp) for record in records]
+            fresh = self.ledgers.polled(self.topic, place.partition, offsets, newest)
+            self._inbox.put(raw_record(record) for record, wanted in zip(records, fresh, strict=True) if wanted)
         self._pass_markers(polled)
 
     def _pass_markers(self, places: Iterable[TopicPartition]) -> None:
@@ -364,12 +335,13 @@ class StreamConsumer:
         for place in places:
             position = self._reader.position(place, timeout_ms=PROBE_TIMEOUT_MS)
             if position is not None and place.partition not in self._arriving:
-                self.ledgers.polled(self._topic, place.partition, [], position)
+                self.ledgers.polled(self.topic, place.partition, [], position)
 
     def _probe(self) -> None:
         """Nothing came for a while: ask for the ends, which tells the lag and whether a broker is there."""
         assigned = self._reader.assignment()
-        ends = self._reader.end_offsets(list(assigned or {TopicPartition(self._topic, 0)}), timeout_ms=PROBE_TIMEOUT_MS)
+        asked = list(assigned or {TopicPartition(self.topic, 0)})
+        ends = self._reader.end_offsets(asked, timeout_ms=PROBE_TIMEOUT_MS)
         self._highwater.update({place.partition: end for place, end in ends.items()})
         self._pass_markers(assigned)
         self._heard()
@@ -392,56 +364,25 @@ class StreamConsumer:
             finally:
                 commit.done.set()
 
-    def _fail(self, error: StreamError) -> None:
-        log.error("%s", error)
-        with self._changed:
-            self._error = error
-            self._state = "failed"
-            self._changed.notify_all()
-
-    def _remember(self, record: RawRecord) -> None:
-        self._queue.append(record)
-        self._queued_records += 1
-        self._queued_bytes += len(record.value or b"")
-
-    def _forget(self, record: RawRecord) -> None:
-        self._queued_records -= 1
-        self._queued_bytes -= len(record.value or b"")
-
     # kafka-python's IO thread, while the polling thread waits for the group
 
     def _assigned_by_group(self, partitions: Iterable[TopicPartition]) -> None:
-        with self._changed:
+        with self._arrivals:
             self._arriving |= {place.partition for place in partitions}
 
     def _revoked_by_group(self, partitions: Iterable[TopicPartition], *, wait: bool) -> None:
         going = {place.partition for place in partitions}
-        with self._changed:
-            untold = self._arriving & going
+        with self._arrivals:
+            never_arrived = self._arriving & going
             self._arriving -= going
-            kept: deque[RawRecord | _Moved] = deque()
-            for item in self._queue:
-                if isinstance(item, _Moved):
-                    if item.kind == "assigned":
-                        untold |= item.partitions & going
-                        item.partitions -= going
-                elif item.origin.partition in going:
-                    self._forget(item)
-                    continue
-                kept.append(item)
-            self._queue = kept
-            # The actor never heard of the untold ones, so it hears nothing of their leaving either.
-            moved = _Moved("revoked", going - untold)
-            if moved.partitions:
-                self._queue.appendleft(moved)
-            self._changed.notify_all()
-        wait = wait and bool(moved.partitions) and not self._closing
+        moved = self._inbox.revoked(going - never_arrived)
+        wait = wait and bool(moved.partitions) and not self._inbox.closed
         if wait and not moved.seen.wait(self._bounds.revoke_wait_s):
             log.warning("group %s: partitions %s leave before their work was published", self.group, sorted(going))
-        self.ledgers.revoke((self._topic, partition) for partition in going)
+        self.ledgers.revoke((self.topic, partition) for partition in going)
 
     def _remove_member(self, member_id: str) -> None:
-        """A static member does not leave by itself; without this its partitions would wait for the session timeout."""
+        """A static member does not leave by itself; its partitions would wait for the session timeout."""
         try:
             admin = open_admin(self._config)
             try:
@@ -471,11 +412,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         self._consumer._revoked_by_group(lost, wait=False)
-
-
-def _passing(error: KafkaError) -> bool:
-    """Whether waiting may cure it."""
-    return bool(getattr(error, "retriable", False)) or isinstance(error, ConnectionError)
 
 
 def _nothing(_: Partitions) -> None:

@@ -94,7 +94,7 @@ class Publisher:
         self._queue: deque[tuple[float, EndedBatch]] = deque()
         self._in_flight: list[tuple[float, EndedBatch]] = []
         self._closing = False
-        self._error: StreamError | None = None
+        self._failure: StreamError | None = None
         self._waiting = False
         self._failing_since: float | None = None
         self._fenced_at = -math.inf
@@ -116,7 +116,7 @@ class Publisher:
         for result in batch.results:
             self._check_size(result)
         with self._changed:
-            while len(self._queue) >= self._config.publisher.queue_batches and self._error is None:
+            while len(self._queue) >= self._config.publisher.queue_batches and self._failure is None:
                 self._changed.wait(ALIVE_CHECK_S)
             self._raise_failed()
             self._queue.append((time.monotonic(), batch))
@@ -128,14 +128,14 @@ class Publisher:
         Raises: PublisherFailedError.
         """
         with self._changed:
-            done = self._changed.wait_for(lambda: self._idle or self._error is not None, timeout_s)
+            done = self._changed.wait_for(lambda: self._idle or self._failure is not None, timeout_s)
             self._raise_failed()
             return done
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Flush and end; what is not committed in time is left to the next owner. Returns whether all was."""
         with self._changed:
-            flushed = self._changed.wait_for(lambda: self._idle or self._error is not None, timeout_s)
+            flushed = self._changed.wait_for(lambda: self._idle or self._failure is not None, timeout_s)
             self._closing = True
             self._changed.notify_all()
         if self._thread.is_alive():
@@ -143,7 +143,7 @@ class Publisher:
         if self._producer is not None:
             self._producer.close(timeout=timeout_s if flushed else 0)
             self._producer = None
-        return flushed and self._error is None
+        return flushed and self._failure is None
 
     @property
     def last_commit_age_s(self) -> float:
@@ -158,14 +158,14 @@ class Publisher:
             return len(self._queue) + len(self._in_flight)
 
     @property
-    def waiting(self) -> bool:
-        """Whether the last transaction failed and is being tried again."""
-        return self._waiting
+    def waiting_for(self) -> str | None:
+        """The service that it waits for: `kafka` while a transaction is being tried again, or None."""
+        return "kafka" if self._waiting else None
 
     @property
-    def error(self) -> StreamError | None:
+    def failure(self) -> StreamError | None:
         """Why the thread has ended, if it has."""
-        return self._error
+        return self._failure
 
     def __enter__(self) -> Publisher:
         self.start()
@@ -179,8 +179,8 @@ class Publisher:
         return not self._queue and not self._in_flight
 
     def _raise_failed(self) -> None:
-        if self._error is not None:
-            raise self._error
+        if self._failure is not None:
+            raise self._failure
 
     def _check_size(self, result: ResultRecord) -> None:
         topic = self._config.topics.of(result.topic_role)
@@ -207,7 +207,7 @@ class Publisher:
             failed.__cause__ = error
             log.exception("%s", failed)
             with self._changed:
-                self._error = failed
+                self._failure = failed
                 self._changed.notify_all()
 
     def _next_batches(self) -> bool:

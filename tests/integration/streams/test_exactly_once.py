@@ -42,7 +42,7 @@ def _take(consumer: StreamConsumer, count: int, timeout_s: float = 15.0) -> list
     deadline = time.monotonic() + timeout_s
     while len(taken) < count and time.monotonic() < deadline:
         taken += consumer.take(count - len(taken), 0.2)
-    assert len(taken) == count, (len(taken), consumer.state, consumer.error)
+    assert len(taken) == count, (len(taken), consumer.state, consumer.failure)
     return taken
 
 
