@@ -84,6 +84,9 @@ class PartitionLedger:
     def is_open(self, offset: int) -> bool:
         return offset in self._open
 
+    def has_ended(self, offset: int) -> bool:
+        return offset not in self._open and (offset < self._polled_to or self._has_ended_ahead(offset))
+
     def poll(self, offset: int, appended_at_ms: int) -> bool:
         """Note a polled record; False when it has ended already (a predecessor's work) or was polled before."""
         if offset < self._polled_to:
