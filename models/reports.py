@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.engine import EngineConfig, ShapeProfile, load_engine
 from models.engine.load import choose_compiler
+from models.engine.preprocess import fold_pixels, pixel_input
 from models.engine.registry import EngineKey, EngineRegistry
-from models.errors import DigestError, EngineError, ModelError, UnsupportedLayersError, WeightsMissingError
-from models.spec import ModelSpec
+from models.errors import DigestError, ModelError, UnsupportedLayersError, WeightsMissingError
+from models.spec import ModelSpec, TensorSpec
 from models.weights import assemble_onnx, read_checked, sha256_of
+
+if TYPE_CHECKING:
+    from models.engine.tensorrt import TensorRtBuilder
 
 __all__ = ["build_for", "build_here", "describe", "verify"]
 
@@ -65,8 +69,8 @@ def verify(spec: ModelSpec) -> dict[str, Any]:
     return report
 
 
-def build_here(spec: ModelSpec, profile: ShapeProfile, config: EngineConfig) -> dict[str, Any]:
-    """Build (or find) the engine that this machine would use, plain and with the preprocessing folded in; load it."""
+def build_here(spec: ModelSpec, profile: ShapeProfile | None, config: EngineConfig) -> dict[str, Any]:
+    """Build (or find) the engines of this machine, plain and with the preprocessing folded in; load them."""
     report = _report(spec)
     began = time.perf_counter()
     try:
@@ -90,9 +94,9 @@ def build_here(spec: ModelSpec, profile: ShapeProfile, config: EngineConfig) -> 
 def build_for(
     spec: ModelSpec, capabilities: tuple[str, ...], profile: ShapeProfile, config: EngineConfig
 ) -> dict[str, Any]:
-    """Build a TensorRT engine for GPUs that need not be here, and keep it in the registry.
+    """Build TensorRT engines for GPUs that need not be here, plain and with the preprocessing folded in; keep them.
 
-    Raises: CompilerMissingError without TensorRT.
+    Raises: CompilerMissingError without `tensorrt_rtx`.
     """
     from models.engine.tensorrt import TensorRtBuilder
 
@@ -101,19 +105,41 @@ def build_for(
     report["compiler"], report["device"] = builder.version, "sm " + " ".join(capabilities)
     began = time.perf_counter()
     try:
-        onnx_bytes = assemble_onnx(spec)
-        blob = builder.build(onnx_bytes, spec.stem, spec.inputs, profile)
-        if config.cache_dir is not None:
-            digest = sha256_of((onnx_bytes,))
-            key = EngineKey(spec.stem, digest, "tensorrt", builder.version, report["device"], "f32", profile.as_key())
-            EngineRegistry(config.cache_dir, config.cache_max_bytes).get_or_build(key, lambda: blob, fresh=True)
-        report["ok"], report["bytes"] = True, len(blob)
+        plain = assemble_onnx(spec)
+        report["bytes"] = _build_and_keep(builder, spec, plain, spec.inputs, profile, config)
+        if spec.normalize is not None:
+            pixels = pixel_input(spec)
+            folded, turned = fold_pixels(plain, spec), profile.in_layout(spec.input, pixels)
+            report["bytes"] += _build_and_keep(builder, spec, folded, (pixels,), turned, config)
+        report["ok"] = True
     except UnsupportedLayersError as error:
         report["error"], report["layers"] = str(error), list(error.layers)
-    except (EngineError, ModelError) as error:
+    except ModelError as error:
         report["error"] = str(error)
     report["seconds"] = round(time.perf_counter() - began, 2)
     return report
+
+
+def _build_and_keep(
+    builder: TensorRtBuilder,
+    spec: ModelSpec,
+    onnx_bytes: bytes,
+    inputs: tuple[TensorSpec, ...],
+    profile: ShapeProfile,
+    config: EngineConfig,
+) -> int:
+    """One engine serves all the capabilities: it is kept once for each, under the key that a replica there asks for."""
+    from models.engine.tensorrt import device_of
+
+    blob = builder.build(onnx_bytes, spec.stem, inputs, profile)
+    if config.cache_dir is not None:
+        registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
+        digest = sha256_of((onnx_bytes,))
+        for capability in builder.capabilities:
+            device = device_of(capability)
+            key = EngineKey(spec.stem, digest, "tensorrt", builder.version, device, "f32", profile.as_key())
+            registry.get_or_build(key, lambda: blob, fresh=True)
+    return len(blob)
 
 
 def _report(spec: ModelSpec) -> dict[str, Any]:

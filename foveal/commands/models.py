@@ -94,7 +94,7 @@ def build(
     compute_capability: Annotated[
         list[str] | None, typer.Option(help="Build TensorRT engines for such a GPU, none needed here (e.g. 8.9).")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="The largest batch of a TensorRT engine.")] = 32,
+    batch: Annotated[int | None, typer.Option(min=1, help="The largest batch (TensorRT: 32 if not given).")] = None,
     height: Annotated[int | None, typer.Option(help="For networks that take any height: build for this one.")] = None,
     width: Annotated[int | None, typer.Option(help="For networks that take any width: build for this one.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of engines (default: engines in FOVEAL_HOME).")] = None,
@@ -120,11 +120,11 @@ def build(
     reports: list[dict[str, Any]] = []
     for name in names or sorted(CATALOGUE):
         spec = find_spec(name)
-        profile = ShapeProfile.usual_of(spec, batch=batch, height=height, width=width)
+        profile = ShapeProfile.usual_of(spec, batch=batch or 32, height=height, width=width)
         if compute_capability:
             reports.append(build_for(spec, tuple(compute_capability), profile, config))
-        else:
-            reports.append(build_here(spec, profile, config))
+        else:  # without sizes the engines that the actors load
+            reports.append(build_here(spec, profile if batch or height or width else None, config))
     _print(reports, as_json, ("name", "ok", "compiler", "device", "bytes", "seconds", "error"))
     for report in reports:
         for layer in report["layers"] if not as_json else ():

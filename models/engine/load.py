@@ -51,21 +51,22 @@ def load_engine(
 ) -> Engine:
     """An engine for one of our networks, built unless `config.cache_dir` has it; not yet warm.
 
-    With `from_uint8` the preprocessing of the spec is folded in: the input is uint8 NHWC BGR 0-255.
+    Without `shapes` OpenVINO takes any size and TensorRT `ShapeProfile.usual_of(spec)`. With `from_uint8` the
+    preprocessing of the spec is folded in: the input is uint8 NHWC BGR 0-255.
     Raises: WeightsMissingError, DigestError, SpecError, CompilerMissingError, BuildError, RegistryError, EngineError.
     """
     from models.engine.preprocess import fold_pixels, pixel_input  # onnx takes 0.1 s, and commands import this module
     from models.weights import assemble_onnx
 
+    config = config or EngineConfig()
     onnx_bytes = assemble_onnx(spec)
-    profile = shapes or ShapeProfile.of(spec)
-    if not from_uint8:
-        return load_onnx(onnx_bytes, spec.stem, spec.inputs, spec.outputs, profile, config)
-    pixels = pixel_input(spec)
-    order = [spec.input.layout.index(letter) for letter in pixels.layout]
-    ranges = profile.ranges[spec.input.name]
-    profile = ShapeProfile({pixels.name: tuple(ranges[axis] for axis in order)})
-    return load_onnx(fold_pixels(onnx_bytes, spec), spec.stem, (pixels,), spec.outputs, profile, config)
+    compiler = choose_compiler(config)
+    profile = shapes or (ShapeProfile.usual_of(spec) if compiler.name == "tensorrt" else ShapeProfile.of(spec))
+    inputs = spec.inputs
+    if from_uint8:
+        onnx_bytes, inputs = fold_pixels(onnx_bytes, spec), (pixel_input(spec),)
+        profile = profile.in_layout(spec.input, inputs[0])
+    return _find_or_build(compiler, config, onnx_bytes, spec.stem, inputs, spec.outputs, profile)
 
 
 def load_onnx(
@@ -78,20 +79,7 @@ def load_onnx(
 ) -> Engine:
     """The same for any ONNX model, such as a public one. Raises: as `load_engine`."""
     config = config or EngineConfig()
-    compiler = choose_compiler(config)
-    digest = hashlib.sha256(onnx_bytes).hexdigest()
-    info = EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
-    build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
-    if config.cache_dir is None:
-        return compiler.load(build(), info, inputs, outputs, profile)
-    key = EngineKey(model, digest, info.compiler, info.compiler_version, info.device, info.precision, profile.as_key())
-    registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
-    blob = registry.get_or_build(key, build)
-    try:
-        return compiler.load(blob, info, inputs, outputs, profile)
-    except EngineError as error:
-        _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", model, error)
-        return compiler.load(registry.get_or_build(key, build, fresh=True), info, inputs, outputs, profile)
+    return _find_or_build(choose_compiler(config), config, onnx_bytes, model, inputs, outputs, profile)
 
 
 def choose_compiler(config: EngineConfig) -> Compiler:
@@ -106,6 +94,31 @@ def choose_compiler(config: EngineConfig) -> Compiler:
         except CompilerMissingError as error:
             _LOG.info("TensorRT is installed but cannot be used here (%s): taking OpenVINO", error)
     return _openvino(config)
+
+
+def _find_or_build(
+    compiler: Compiler,
+    config: EngineConfig,
+    onnx_bytes: bytes,
+    model: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    profile: ShapeProfile,
+) -> Engine:
+    """Load it from the registry, where it is built first if needed; without a `cache_dir` build it anew."""
+    digest = hashlib.sha256(onnx_bytes).hexdigest()
+    info = EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
+    build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
+    if config.cache_dir is None:
+        return compiler.load(build(), info, inputs, outputs, profile)
+    key = EngineKey(model, digest, info.compiler, info.compiler_version, info.device, info.precision, profile.as_key())
+    registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
+    blob = registry.get_or_build(key, build)
+    try:
+        return compiler.load(blob, info, inputs, outputs, profile)
+    except EngineError as error:
+        _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", model, error)
+        return compiler.load(registry.get_or_build(key, build, fresh=True), info, inputs, outputs, profile)
 
 
 def _openvino(config: EngineConfig) -> Compiler:

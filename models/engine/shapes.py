@@ -92,6 +92,11 @@ class ShapeProfile:
         """The range of the batch, from the first input; None if open."""
         return next(iter(self.ranges.values()))[0]
 
+    def in_layout(self, before: TensorSpec, after: TensorSpec) -> ShapeProfile:
+        """The same for a network whose only input is laid out anew."""
+        ranges = self.ranges[before.name]
+        return ShapeProfile({after.name: tuple(ranges[before.layout.index(letter)] for letter in after.layout)})
+
     def as_key(self) -> dict[str, Any]:
         """Plain JSON, for the registry of engines."""
         return {name: [list(size) if size else None for size in sizes] for name, sizes in sorted(self.ranges.items())}

@@ -21,11 +21,16 @@ from models.engine.shapes import ShapeProfile
 from models.errors import BuildError, CompilerMissingError, EngineError, SpecError, UnsupportedLayersError
 from models.spec import TensorSpec
 
-__all__ = ["TensorRtBuilder", "TensorRtCompiler", "TensorRtEngine", "import_tensorrt"]
+__all__ = ["TensorRtBuilder", "TensorRtCompiler", "TensorRtEngine", "device_of", "import_tensorrt"]
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 REMEDY = "install the extra `gpu` on a machine with an NVIDIA driver, or set engine.compiler: openvino"
 _LOGGERS: dict[str, Any] = {}
+
+
+def device_of(capability: str) -> str:
+    """How the registry names the GPUs of a compute capability such as 8.9."""
+    return f"sm {capability}"
 
 
 def import_tensorrt(packages: tuple[str, ...] = PACKAGES) -> ModuleType:
@@ -143,8 +148,10 @@ class TensorRtCompiler:
 
     @property
     def device(self) -> str:
-        """Name of the GPU and its compute capability."""
-        return f"{self._torch.cuda.get_device_name(self._device)} [sm {self._capability}]"
+        """What an engine is good for: `tensorrt_rtx` builds for a compute capability, `tensorrt` for a kind of GPU."""
+        if self._builder.known_capabilities():
+            return device_of(self._capability)
+        return f"{self._torch.cuda.get_device_name(self._device)} [{device_of(self._capability)}]"
 
     def build(self, onnx_bytes: bytes, model: str, inputs: tuple[TensorSpec, ...], profile: ShapeProfile) -> bytes:
         """As `TensorRtBuilder.build`."""
