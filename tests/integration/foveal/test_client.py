@@ -110,13 +110,8 @@ def test_an_absent_broker_is_named_within_ten_seconds() -> None:
 
 def test_a_failed_delivery_is_raised_not_swallowed(kafka: str) -> None:
     config = settings(kafka, "client-failed")
-    beyond = config.model_copy(
-        update={
-            "topics": config.topics.model_copy(
-                update={"frames": TopicConfig(name="client-failed.frames", max_message_bytes=8 * 2**20)}
-            )
-        }
-    )
+    believed = TopicConfig(name="client-failed.frames", max_message_bytes=8 * 2**20)  # the broker takes 64 KiB
+    beyond = config.model_copy(update={"topics": config.topics.model_copy(update={"frames": believed})})
     with (
         pytest.raises(DeliveryError, match="frame 0 did not reach the broker"),
         FrameProducer("door", codec="raw-bgr24", config=beyond) as door,

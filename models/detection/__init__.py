@@ -1,0 +1,7 @@
+"""Finding people, and faces with five landmarks, in one pass."""
+
+from models.detection.detections import Detections
+from models.detection.detector import Detector
+from models.detection.spec import CLASSES, DETECTOR_NANO, FACE, LONG_SIDE, PERSON
+
+__all__ = ["CLASSES", "DETECTOR_NANO", "FACE", "LONG_SIDE", "PERSON", "Detections", "Detector"]

@@ -1,0 +1,1 @@
+"""Detection: data, teaching by peers, training, export."""

@@ -1,0 +1,36 @@
+"""`python -m training.detection train|export`; evaluation needs no torch: `python -m models.detection.evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Parse the command and run it."""
+    parser = argparse.ArgumentParser(prog="python -m training.detection", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train", help="train, resumable, and export at the end")
+    training.add_argument("--data", type=Path, default=Path(os.environ.get("FOVEAL_DATA", "../shared/data")))
+    training.add_argument("--minutes", type=float, default=60.0, help="of all runs together; the schedule follows it")
+    training.add_argument("--threads", type=int, default=1)
+    training.add_argument("--seed", type=int, default=0)
+    exporting = commands.add_parser("export", help="write the averaged weights of a run as what ships")
+    for command in (training, exporting):
+        command.add_argument("--run", type=Path, default=Path("runs/detection"))
+    options = parser.parse_args()
+    if options.command == "train":
+        from training.detection.train import load_training_set, train
+
+        samples = load_training_set(options.data / "detect", options.data / "peers", options.run)
+        train(samples, options.run, minutes=options.minutes, seed=options.seed, threads=options.threads)
+    from training.detection.ship import ship
+
+    ship(options.run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Training of the detector: resumable, by time or epochs, with an averaged copy of the weights that is what ships."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.detection.network import DetectorNet
+from training.detection.data import FACE, PERSON, Sample, augment, load_samples, normalize_batch
+from training.detection.loss import DetectionLoss
+from training.detection.teach import FaceTeacher, PersonTeacher, teach
+
+__all__ = ["load_training_set", "train"]
+
+SIZES = (256, 288, 320, 352)
+BATCH = 16
+RATE, FINAL_RATE = 2e-3, 2e-5
+DECAY = 0.03
+WARMUP_STEPS = 200
+AVERAGE = 0.998
+CHECKPOINT_S = 120.0
+CALM_SHARE = 0.15  # the last part without mosaic, so that whole pictures are seen as they will be
+
+
+def load_training_set(data: Path, peers: Path, cache: Path) -> list[Sample]:
+    """Both parts, each with the other class's labels by the peers."""
+    people = load_samples(data / "person_train.csv", PERSON)
+    faces = load_samples(data / "face_train.csv", FACE)
+    teach(people, FACE, FaceTeacher(peers / "yunet_n_dynamic.onnx"), cache / "yunet.json")
+    teach(faces, PERSON, PersonTeacher(peers / "yolox_nano.onnx"), cache / "yolox.json")
+    return people + faces
+
+
+def train(samples: list[Sample], run: Path, *, minutes: float, seed: int = 0, threads: int = 1) -> Path:
+    """Train for `minutes` in all (over resumed runs); returns the checkpoint. The schedule follows the time."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    run.mkdir(parents=True, exist_ok=True)
+    network = DetectorNet()
+    averaged = copy.deepcopy(network).eval()
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=RATE)
+    loss_of = DetectionLoss()
+    checkpoint = run / "checkpoint.pt"
+    spent_s, step = 0.0, 0
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(saved["network"])
+        averaged.load_state_dict(saved["averaged"])
+        optimizer.load_state_dict(saved["optimizer"])
+        spent_s, step = saved["spent_s"], saved["step"]
+    rng = np.random.default_rng(seed + step)
+    began = saved_at = time.monotonic()
+    sums: dict[str, float] = {}
+    while (spent := spent_s + time.monotonic() - began) < minutes * 60:
+        progress = spent / (minutes * 60)
+        rate = (FINAL_RATE + (RATE - FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2) * min(
+            1.0, (step + 1) / WARMUP_STEPS
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        size = int(rng.choice(SIZES))
+        mosaic = 0.0 if progress > 1 - CALM_SHARE else 0.6
+        batch = [augment(samples, int(i), size, rng, mosaic=mosaic) for i in rng.integers(len(samples), size=BATCH)]
+        images = torch.from_numpy(normalize_batch([one.image for one in batch]))
+        loss, parts = loss_of(network.train()(images), size, *_padded(batch))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        step += 1
+        _average(averaged, network, min(AVERAGE, (1 + step) / (20 + step)))
+        for name, value in {**parts, "loss": loss.item()}.items():
+            sums[name] = sums.get(name, 0.0) + value
+        if step % 50 == 0:
+            line = {
+                "step": step,
+                "epoch": round(step * BATCH / len(samples), 2),
+                "minutes": round(spent / 60, 1),
+                "rate": rate,
+            }
+            line |= {name: round(value / 50, 4) for name, value in sums.items()}
+            with (run / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            sums = {}
+        if time.monotonic() - saved_at > CHECKPOINT_S:
+            _save(checkpoint, network, averaged, optimizer, spent_s + time.monotonic() - began, step)
+            saved_at = time.monotonic()
+    _save(checkpoint, network, averaged, optimizer, spent_s + time.monotonic() - began, step)
+    return checkpoint
+
+
+def _padded(batch: list[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    most = max(1, *(len(one.boxes) for one in batch))
+    boxes = np.zeros((len(batch), most, 4), np.float32)
+    classes = np.zeros((len(batch), most), np.int64)
+    marks = np.full((len(batch), most, 5, 2), np.nan, np.float32)
+    state = np.full((len(batch), most), -1, np.int64)
+    for index, one in enumerate(batch):
+        count = len(one.boxes)
+        boxes[index, :count], classes[index, :count] = one.boxes, one.classes
+        marks[index, :count], state[index, :count] = one.landmarks, one.judged
+    return torch.from_numpy(boxes), torch.from_numpy(classes), torch.from_numpy(marks), torch.from_numpy(state)
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
+    for mine, theirs in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mine.dtype.is_floating_point:
+            mine.lerp_(theirs, 1 - keep)
+        else:
+            mine.copy_(theirs)
+
+
+def _save(
+    path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer, spent_s: float, step: int
+) -> None:
+    fresh = path.with_suffix(".new")
+    state = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**state, "spent_s": spent_s, "step": step}, fresh)
+    fresh.replace(path)
