@@ -84,6 +84,7 @@ def _keep(
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as target:
+            os.fchmod(handle, 0o644)
             if progress is None:
                 shutil.copyfileobj(source, target, CHUNK_BYTES)
             else:

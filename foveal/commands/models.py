@@ -82,7 +82,7 @@ def verify(names: Names = None, as_json: AsJson = False) -> None:
     from models.reports import verify as verify_one
 
     reports = [verify_one(find_spec(name)) for name in names or sorted(CATALOGUE)]
-    _print(reports, as_json, ("name", "ok", "run_ms", "error"))
+    _print(reports, as_json, ("name", "ok", "run_ms"))
     if not all(report["ok"] for report in reports):
         raise typer.Exit(Exit.CHECK_FAILED)
 
@@ -125,10 +125,7 @@ def build(
             reports.append(build_for(spec, tuple(compute_capability), profile, config))
         else:  # without sizes the engines that the actors load
             reports.append(build_here(spec, profile if batch or height or width else None, config))
-    _print(reports, as_json, ("name", "ok", "compiler", "device", "bytes", "seconds", "error"))
-    for report in reports:
-        for layer in report["layers"] if not as_json else ():
-            typer.echo(f"{report['name']}: not taken: {layer}", err=True)
+    _print(reports, as_json, ("name", "ok", "compiler", "device", "bytes", "seconds"))
     if not all(report["ok"] for report in reports):
         raise typer.Exit(Exit.CHECK_FAILED)
 
@@ -176,8 +173,13 @@ def pull(
 def _print(reports: list[dict[str, Any]], as_json: bool, columns: tuple[str, ...]) -> None:
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
-    else:
-        Console().print(_table(None, reports, columns))
+        return
+    Console().print(_table(None, reports, columns))
+    for report in reports:
+        for layer in report.get("layers", ()):
+            typer.echo(f"{report['name']}: layer not taken: {layer}", err=True)
+        if report["error"] and not report.get("layers"):
+            typer.echo(f"{report['name']}: {report['error']}", err=True)
 
 
 def _table(title: str | None, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:

@@ -50,13 +50,16 @@ def fold_pixels(model_bytes: bytes, spec: ModelSpec) -> bytes:
 
 
 def _nodes(source: str, target: str, spec: ModelSpec) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """Transpose on bytes first, it moves the least; then reorder, cast, multiply, add."""
+    """Cast first, since TensorRT takes nothing else on bytes; then layout, order, multiply, add."""
     normalize = spec.normalize or Normalize(mean=(0.0,), std=(1.0,))
     mean, std = np.asarray(normalize.mean, np.float64), np.asarray(normalize.std, np.float64)
     gain = (normalize.scale / std).astype(np.float32).reshape(1, -1, 1, 1)
     shift = (-mean / std).astype(np.float32).reshape(1, -1, 1, 1)
     step = f"{source}__pixels"
-    nodes = [helper.make_node("Transpose", [source], [f"{step}_nchw"], perm=[0, 3, 1, 2])]
+    nodes = [
+        helper.make_node("Cast", [source], [f"{step}_float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", [f"{step}_float"], [f"{step}_nchw"], perm=[0, 3, 1, 2]),
+    ]
     constants = [numpy_helper.from_array(gain, f"{step}_gain"), numpy_helper.from_array(shift, f"{step}_shift")]
     last = f"{step}_nchw"
     if spec.input.channels == "RGB":
@@ -64,8 +67,7 @@ def _nodes(source: str, target: str, spec: ModelSpec) -> tuple[list[onnx.NodePro
         nodes.append(helper.make_node("Gather", [last, f"{step}_reversed"], [f"{step}_rgb"], axis=1))
         last = f"{step}_rgb"
     nodes += [
-        helper.make_node("Cast", [last], [f"{step}_float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{step}_float", f"{step}_gain"], [f"{step}_scaled"]),
+        helper.make_node("Mul", [last, f"{step}_gain"], [f"{step}_scaled"]),
         helper.make_node("Add", [f"{step}_scaled", f"{step}_shift"], [target]),
     ]
     return nodes, constants

@@ -172,6 +172,7 @@ class EngineRegistry:
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o644)  # replicas of other users may share the folder
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from models.catalogue import CATALOGUE
 from models.engine import EngineConfig, ShapeProfile, load_engine
 from models.engine.load import choose_compiler
 from models.errors import BuildError, CompilerMissingError, SpecError, UnsupportedLayersError
-from models.spec import ModelSpec, TensorSpec
+from models.spec import ModelSpec, Normalize, TensorSpec
 from models.weights import assemble_onnx
 
 pytestmark = pytest.mark.train
@@ -73,6 +73,21 @@ def test_layers_that_it_cannot_take_are_named() -> None:
         TensorRtBuilder(("8.9",)).build(model, "g-1", spec.inputs, ShapeProfile.usual_of(spec))
     assert caught.value.model == "g-1"
     assert any("node_1" in layer or "Det" in layer for layer in caught.value.layers)
+
+
+def test_folded_pixels_are_built() -> None:
+    from models.engine.preprocess import fold_pixels, pixel_input
+    from models.engine.tensorrt import TensorRtBuilder
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    tensors = tuple(TensorSpec(name, "NCHW", channels="RGB") for name in ("x", "y"))
+    norm = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 1 / 255)
+    spec = ModelSpec("g", 1, "none", tensors[:1], tensors[1:], Path("nowhere"), "none", "none", norm)
+    pixels = pixel_input(spec)
+    profile = ShapeProfile.usual_of(spec).in_layout(spec.input, pixels)
+    assert TensorRtBuilder(("8.9",)).build(fold_pixels(model, spec), "g-1", (pixels,), profile)
 
 
 def test_an_open_size_and_an_unknown_capability_are_refused() -> None:
