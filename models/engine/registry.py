@@ -98,11 +98,6 @@ class EngineRegistry:
         self.prune(keep=key)
         return blob
 
-    def discard(self, key: EngineKey) -> None:
-        """Forget an engine, for example one that its compiler refused to load."""
-        for suffix in (".json", ".engine"):
-            (self.folder / f"{key.stem}{suffix}").unlink(missing_ok=True)
-
     def entries(self) -> list[RegistryEntry]:
         """What is kept, the longest unused first; records that cannot be read are left out."""
         found = []
