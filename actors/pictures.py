@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.errors import ActorError
+from models.detection.spec import PERSON
 from models.engine.config import EngineConfig
 from models.reid.spec import REID_NANO
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedPerson", "NoPersonError", "PersonEmbedder", "PictureError", "decode_picture", "parse_box"]
 
 MAX_PIXELS = 64_000_000
-PERSON_CLASS = 0
 
 
 Box = tuple[float, float, float, float]
@@ -124,7 +124,7 @@ class PersonEmbedder:
 
     def _largest(self, image_bgr: NDArray[np.uint8]) -> tuple[Box, float, int]:
         found: Any = self._loaded_detector().detect([image_bgr])[0]
-        of_people = (found.classes == PERSON_CLASS) & (found.scores >= self._threshold)
+        of_people = found.classes == PERSON
         boxes, scores = found.boxes_xyxy[of_people], found.scores[of_people]
         if not len(boxes):
             raise NoPersonError(
@@ -147,9 +147,10 @@ class PersonEmbedder:
 
     def _loaded_detector(self) -> Detector:
         if self._detector is None:
-            from models.detection import Detector
-            from models.detection.spec import DETECTOR_NANO
+            from models.detection import DETECTOR_NANO, Detector
             from models.engine import load_engine
 
-            self._detector = Detector(load_engine(DETECTOR_NANO, self._engine))
+            self._detector = Detector(
+                load_engine(DETECTOR_NANO, self._engine, from_uint8=True), threshold=self._threshold
+            )
         return self._detector

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from dashboard.readers import Readers
 from dashboard.server import build_page
@@ -31,8 +32,13 @@ def main(
 
         python -m dashboard --port 8365 --kafka 127.0.0.1:9092 --redis redis://127.0.0.1:6379/0
     """
-    streams = StreamsConfig.model_validate({"bootstrap_servers": kafka})
-    with Readers(streams, GalleryConfig(url=redis)) as readers:
+    try:
+        streams, gallery = StreamsConfig.model_validate({"bootstrap_servers": kafka}), GalleryConfig(url=redis)
+    except ValidationError as error:
+        raise typer.BadParameter(
+            "; ".join(found["msg"] for found in error.errors()), param_hint="--kafka, --redis"
+        ) from error
+    with Readers(streams, gallery) as readers:
         typer.echo(f"http://{host}:{port}/")
         # An open page never ends its event stream by itself.
         uvicorn.run(

@@ -31,12 +31,19 @@ class _Stream:
     deadletters: int = 0
     people: int | None = None
     identities: dict[str, str] = field(default_factory=dict)
-    """Identity id -> name of those in the newest frames, the latest last."""
+    """Identity id -> name of those seen last, the latest at the end."""
     gallery_unavailable: bool = False
     expressions: list[str] = field(default_factory=list)
     seen: deque[tuple[float, float | None]] = field(default_factory=lambda: deque(maxlen=4096))
     """(arrival here, monotonic seconds; latency in ms) of the newest results."""
     last_s: float = 0.0
+
+    def note(self, identity_id: str, name: str | None) -> None:
+        """A known person was seen; the ones seen longest ago go."""
+        self.identities.pop(identity_id, None)
+        self.identities[identity_id] = name or identity_id
+        while len(self.identities) > IDENTITIES_SHOWN:
+            del self.identities[next(iter(self.identities))]
 
 
 @dataclass
@@ -78,10 +85,7 @@ class Account:
                 stream.gallery_unavailable = any(p.identity.status == "unavailable" for p in result.people)
                 for person in result.people:
                     if person.identity.identity_id is not None:
-                        stream.identities.pop(person.identity.identity_id, None)
-                        stream.identities[person.identity.identity_id] = (
-                            person.identity.name or person.identity.identity_id
-                        )
+                        stream.note(person.identity.identity_id, person.identity.name)
             before_ms = received.event.appended_at_ms
             stream.results += 1
             stream.seen.append((now_s, None if before_ms is None else float(appended_at_ms - before_ms)))
@@ -139,7 +143,7 @@ def _row(name: str, stream: _Stream, now_s: float) -> dict[str, Any]:
         "p50_ms": p50,
         "p95_ms": p95,
         "people": stream.people,
-        "identities": list(stream.identities.values())[-IDENTITIES_SHOWN:][::-1],
+        "identities": list(stream.identities.values())[::-1],
         "gallery_unavailable": stream.gallery_unavailable,
         "expressions": stream.expressions,
         "deadletters": stream.deadletters,

@@ -16,6 +16,7 @@ from starlette.routing import Route
 __all__ = ["build_page"]
 
 PAGE = Path(__file__).with_name("page.html")
+PLACE = "@SNAPSHOT@"
 EVERY_S = 1.0
 # Nothing from elsewhere is loaded, and nothing may be.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -26,7 +27,9 @@ def build_page(snapshot: Callable[[], dict[str, Any]]) -> Starlette:
     """The application: / is the page, /events its stream, /snapshot one answer as JSON, /healthz."""
 
     async def page(_request: Request) -> HTMLResponse:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=SECURITY)
+        # Filled in at once, before the first event; an escaped "<" cannot end the element that it stands in.
+        first = json.dumps(snapshot()).replace("<", "\\u003c")
+        return HTMLResponse(PAGE.read_text(encoding="utf-8").replace(PLACE, first, 1), headers=SECURITY)
 
     async def events(request: Request) -> StreamingResponse:
         async def stream() -> AsyncIterator[str]:

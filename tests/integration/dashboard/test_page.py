@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -14,8 +12,11 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+import typer
 import uvicorn
+from typer.testing import CliRunner
 
+from dashboard.__main__ import main
 from dashboard.readers import Readers
 from dashboard.server import build_page
 from gallery.config import GalleryConfig
@@ -97,6 +98,8 @@ def test_results_outcomes_and_galleries_are_on_the_page(page: str, streams: Stre
     assert (partition["partition"], partition["results"]) == (f"{topic}/0", 3)
     assert (partition["drops"], partition["oldest_drop_ms"], partition["deadletters"]) == ({"stale": 1}, 1204, 1)
     assert now["deadletters"][0]["error"] == "ValueError"
+    with urlopen(page) as response:
+        assert "\\u003cscript>alert(1)" in response.read().decode(), "a message from outside ends no element"
     assert next(g for g in now["galleries"] if g["name"] == gallery)["identities"] == 1
 
 
@@ -126,9 +129,13 @@ def test_absent_services_are_named_with_their_remedy() -> None:
             time.sleep(0.05)
 
 
-def test_the_command_says_what_it_is_for() -> None:
-    said = subprocess.run([sys.executable, "-m", "dashboard", "--help"], capture_output=True, text=True, check=True)
-    assert "--port" in said.stdout
+def test_the_command_says_what_it_is_for_and_refuses_a_wrong_address() -> None:
+    app = typer.Typer()
+    app.command()(main)
+    assert "--port" in CliRunner().invoke(app, ["--help"]).output
+    refused = CliRunner().invoke(app, ["--redis", "http://x"])
+    assert refused.exit_code == 2
+    assert "expected redis://host:port/db" in " ".join(refused.output.replace("│", " ").split())
 
 
 def until(page: str, wanted: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
