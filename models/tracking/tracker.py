@@ -39,6 +39,7 @@ class Tracker:
         self._first_id = 0  # what the package's 0 is called here
         self._next_id = 0
         self._last_s: float | None = None
+        self._shift_s = 0.0
 
     def update(
         self, detections: Boxes, frame_bgr: NDArray[np.uint8] | None = None, captured_at_s: float | None = None
@@ -47,7 +48,8 @@ class Tracker:
 
         `frame_bgr` uint8 [H, W, 3] is used with `camera_motion` only. `captured_at_s` is the frame's
         capture time: motion is predicted over the time that really passed, so a dropped frame does no harm. Give it
-        for every frame of a stream or for none; a time that does not rise is taken as just after the last.
+        for every frame of a stream or for none. A time that does not rise is taken as just after the last; one that goes
+        back by more than `lost_s` as a clock set anew.
         Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number is never given to
         a second track of the stream, not even after `reset`.
         Raises: ValueError if boxes and scores differ in number or are not finite.
@@ -76,17 +78,24 @@ class Tracker:
         self._tracker.reset()
         self._first_id = self._next_id
         self._last_s = None
+        self._shift_s = 0.0
 
     def _frame(self, frame_bgr: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
         return frame_bgr if self.config.camera_motion else None  # trackers without it warn about a frame
 
     def _rising(self, captured_at_s: float | None) -> float | None:
+        """The package skips a frame whose time is before the last one's. A clock set back goes on from there."""
         if captured_at_s is None:
             return None
-        if self._last_s is not None:
-            captured_at_s = max(captured_at_s, self._last_s + SMALLEST_STEP_S)
-        self._last_s = captured_at_s
-        return captured_at_s
+        at_s = captured_at_s + self._shift_s
+        if self._last_s is not None and at_s <= self._last_s:
+            if self._last_s - at_s > self.config.lost_s:
+                self._shift_s += self._last_s + 1 / self.config.frame_rate - at_s
+                at_s = captured_at_s + self._shift_s
+            else:
+                at_s = self._last_s + SMALLEST_STEP_S
+        self._last_s = at_s
+        return at_s
 
 
 def _make(config: TrackingConfig) -> Any:

@@ -87,6 +87,16 @@ def test_a_clock_that_stands_or_goes_back_loses_nobody() -> None:
     assert ids[2] >= 0
 
 
+def test_a_clock_set_back_does_not_stop_time() -> None:
+    tracker = Tracker(TrackingConfig(lost_s=1.0, frame_rate=25))
+    before = [tracker.update(people(100 + i), captured_at_s=1e6 + i / 25)[0] for i in range(5)]
+    after = [tracker.update(people(105 + i), captured_at_s=i / 25)[0] for i in range(5)]
+    assert set(after) == {before[-1]}
+    later = [tracker.update(people(110), captured_at_s=60 + i / 25)[0] for i in range(3)][-1]
+    assert later >= 0
+    assert later != before[-1]  # a minute has passed on the new clock
+
+
 def test_weak_detections_begin_nothing() -> None:
     tracker = Tracker()
     assert all((tracker.update(people(100 + i, score=0.3)) == -1).all() for i in range(5))
