@@ -48,8 +48,8 @@ class Tracker:
 
         `frame_bgr` uint8 [H, W, 3] is used with `camera_motion` only. `captured_at_s` is the frame's
         capture time: motion is predicted over the time that really passed, so a dropped frame does no harm. Give it
-        for every frame of a stream or for none. A time that does not rise is taken as just after the last; one that goes
-        back by more than `lost_s` as a clock set anew.
+        for every frame of a stream or for none. A time that does not rise is taken as just after the last; one
+        that goes back by more than `lost_s` as a clock set anew.
         Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number is never given to
         a second track of the stream, not even after `reset`.
         Raises: ValueError if boxes and scores differ in number or are not finite.
