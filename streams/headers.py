@@ -7,17 +7,21 @@ not name are ignored: tracing systems add their own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from streams.errors import FrameTooLargeError, HeaderError, UnknownVersionError
 
 __all__ = [
     "CONTRACT_VERSION",
+    "NUMBER_PATTERN",
+    "WHOLE_PATTERN",
     "FrameCodec",
     "FrameHeaders",
     "FrameLimits",
@@ -31,6 +35,7 @@ __all__ = [
     "SentFrameHeaders",
     "SentGBufferHeaders",
     "encode",
+    "fields_by_header",
     "parse_frame_headers",
     "parse_gbuffer_headers",
 ]
@@ -38,6 +43,10 @@ __all__ = [
 CONTRACT_VERSION = "1"
 MAX_INT64 = 2**63 - 1
 MAX_PARTS = 4096
+
+# How numbers are written; JSON Schema and Python read these the same way.
+WHOLE_PATTERN = "^[0-9]{1,19}$"
+NUMBER_PATTERN = r"^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 RawHeaders = Iterable[tuple[str, bytes]]
 
@@ -98,11 +107,11 @@ class FrameLimits:
 
 def _whole(value: object) -> object:
     """Text to int, by the digits alone: no sign, blank or underscore, which `int()` would let through."""
-    if isinstance(value, str):
-        if not (value.isascii() and value.isdigit()) or len(value) > 19:
-            raise ValueError("not a whole number")
-        return int(value)
-    return value
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(WHOLE_PATTERN, value) is None:
+        raise ValueError("not a whole number")
+    return int(value)
 
 
 def _flag(value: object) -> object:
@@ -110,7 +119,11 @@ def _flag(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    return float(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(NUMBER_PATTERN, value) is None:
+        raise ValueError("not a number above 0")
+    return float(value)
 
 
 def _json(value: object) -> object:
@@ -138,14 +151,23 @@ class PlaneHeader(BaseModel):
 
 
 class _CommonHeaders(BaseModel):
-    """What both input topics carry. The alias of a field is the header's name."""
+    """What both input topics carry. The alias of a field, if it has one, is the header's name."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    version: Literal["1"] = Field(default="1", alias="foveal-version", description="version of the contract: '1'")
+    version: Literal["1"] = Field(
+        default="1",
+        validation_alias="foveal-version",
+        serialization_alias="foveal-version",
+        description="version of the contract: '1'",
+    )
     seq: Whole = Field(ge=0, le=MAX_INT64, description="a whole number, one more for each frame of the stream")
     captured_at_ns: Whole = Field(
-        alias="captured-at", ge=0, le=MAX_INT64, description="nanoseconds since 1970-01-01 UTC, a whole number"
+        validation_alias="captured-at",
+        serialization_alias="captured-at",
+        ge=0,
+        le=MAX_INT64,
+        description="nanoseconds since 1970-01-01 UTC, a whole number",
     )
     width: Whole = Field(ge=1, le=MAX_INT64, description="the frame's width in pixels, at least 1")
     height: Whole = Field(ge=1, le=MAX_INT64, description="the frame's height in pixels, at least 1")
@@ -242,8 +264,13 @@ def encode(headers: _FrameFields | _GBufferFields) -> tuple[tuple[str, bytes], .
     return tuple((name, _text(value).encode()) for name, value in fields.items())
 
 
+def fields_by_header(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Header name -> field, in the order of the contract."""
+    return {field.serialization_alias or name: field for name, field in model.model_fields.items()}
+
+
 def _parse(model: type[_Headers], raw: RawHeaders, limits: FrameLimits) -> _Headers:
-    texts = _texts(raw, {field.alias or name for name, field in model.model_fields.items()})
+    texts = _texts(raw, set(fields_by_header(model)))
     version = texts.get("foveal-version")
     if version != CONTRACT_VERSION:
         kind = HeaderError if version is None else UnknownVersionError
@@ -278,7 +305,7 @@ def _texts(raw: RawHeaders, wanted: set[str]) -> dict[str, str]:
 def _named(model: type[BaseModel], texts: Mapping[str, str], error: ValidationError) -> HeaderError:
     """The first thing that pydantic found, said in the words of the contract."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    fields = fields_by_header(model)
     # A rule between two headers names its header in the message, since pydantic gives it no place.
     name = str(first["loc"][0]) if first["loc"] else first["msg"].removeprefix("Value error, ")
     inside = ".".join(str(step) for step in first["loc"][1:])

@@ -1,0 +1,1 @@
+"""The commands of `foveal`, one file each."""
