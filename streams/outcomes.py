@@ -161,7 +161,7 @@ def runs_of(offsets: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 def _checked(batch: EndedBatch) -> None:
     by_role: set[tuple[TopicRole, str, int, int]] = set()
-    ended: dict[tuple[str, int, int], tuple[str, Origin]] = {}
+    ended: dict[tuple[str, int, int], tuple[str, tuple[int, ...]]] = {}
     for result in batch.results:
         if not result.part_offsets or result.part_offsets[-1] != result.origin.offset:
             raise OutcomeError(f"{result.origin}: expected part_offsets to end with its own, got {result.part_offsets}")
@@ -170,11 +170,11 @@ def _checked(batch: EndedBatch) -> None:
             if (result.topic_role, *place) in by_role:
                 raise OutcomeError(f"{'/'.join(map(str, place))}: two results for {result.topic_role!r}")
             by_role.add((result.topic_role, *place))
-            _end(ended, place, ("result", result.origin))
+            _end(ended, place, ("result", result.part_offsets))
     for kind, singles in (("drop", batch.drops), ("dead letter", batch.deadletters)):
         for single in singles:
             origin = single.origin
-            _end(ended, (origin.topic, origin.partition, origin.offset), (kind, origin))
+            _end(ended, (origin.topic, origin.partition, origin.offset), (kind, (origin.offset,)))
     # Two drops of one offset are as wrong as a drop and a result of it.
     singles_count = len(batch.drops) + len(batch.deadletters)
     if singles_count != sum(kind != "result" for kind, _ in ended.values()):
@@ -182,7 +182,9 @@ def _checked(batch: EndedBatch) -> None:
 
 
 def _end(
-    ended: dict[tuple[str, int, int], tuple[str, Origin]], place: tuple[str, int, int], how: tuple[str, Origin]
+    ended: dict[tuple[str, int, int], tuple[str, tuple[int, ...]]],
+    place: tuple[str, int, int],
+    how: tuple[str, tuple[int, ...]],
 ) -> None:
     if ended.setdefault(place, how) != how:
-        raise OutcomeError(f"{'/'.join(map(str, place))}: ends as {ended[place][0]} and as {how[0]}")
+        raise OutcomeError(f"{'/'.join(map(str, place))}: ends twice, as {ended[place][0]} and as {how[0]}")

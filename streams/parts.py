@@ -157,5 +157,5 @@ def split(value: bytes, limit: int) -> list[bytes]:
     parts = max(1, -(-len(value) // limit))
     if parts > MAX_PARTS:
         raise ValueError(f"value: {len(value):,} bytes need {parts:,} parts of {limit:,} bytes; at most {MAX_PARTS} go")
-    size = -(-len(value) // parts)
+    size = max(1, -(-len(value) // parts))
     return [value[start : start + size] for start in range(0, len(value), size)] or [value]
