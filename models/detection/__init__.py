@@ -1,7 +1,6 @@
-"""Finding people, and faces with five landmarks, in one pass."""
+"""People and faces with five landmarks, found in one pass: `Detector(engine).detect(images_bgr)`."""
 
-from models.detection.detections import Detections
-from models.detection.detector import Detector
-from models.detection.spec import CLASSES, DETECTOR_NANO, FACE, LONG_SIDE, PERSON
+from models.detection.detections import CLASSES, FACE, PERSON, Detections
+from models.detection.spec import DETECTION_NANO
 
-__all__ = ["CLASSES", "DETECTOR_NANO", "FACE", "LONG_SIDE", "PERSON", "Detections", "Detector"]
+__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "PERSON", "Detections"]
