@@ -147,10 +147,10 @@ class PersonEmbedder:
 
     def _loaded_detector(self) -> Detector:
         if self._detector is None:
-            from models.detection import DETECTOR_NANO, Detector
+            from models.detection import DETECTION_NANO, Detector
             from models.engine import load_engine
 
             self._detector = Detector(
-                load_engine(DETECTOR_NANO, self._engine, from_uint8=True), threshold=self._threshold
+                load_engine(DETECTION_NANO, self._engine, from_uint8=True), threshold=self._threshold
             )
         return self._detector

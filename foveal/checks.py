@@ -69,7 +69,7 @@ def _redis(config: AppConfig) -> Check:
 
     with GalleryStore(config.gallery) as store:
         server = store.check()
-    return Check("redis", "ok", f"{server} at {config.gallery.url}")
+    return Check("redis", "ok", f"{server} at {config.gallery.address}")
 
 
 def _ray() -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.detection.spec import DETECTOR_NANO
+from models.detection.spec import DETECTION_NANO
 from models.errors import UnknownModelError
 from models.expression.spec import EXPRESSION_NANO
 from models.mirror import PublicWeights
@@ -11,7 +11,7 @@ from models.spec import ModelSpec
 
 __all__ = ["CATALOGUE", "PUBLIC", "find_public", "find_spec"]
 
-CATALOGUE: dict[str, ModelSpec] = {spec.name: spec for spec in (DETECTOR_NANO, REID_NANO, EXPRESSION_NANO)}
+CATALOGUE: dict[str, ModelSpec] = {spec.name: spec for spec in (DETECTION_NANO, REID_NANO, EXPRESSION_NANO)}
 
 PUBLIC: dict[str, PublicWeights] = {
     weights.name: weights

@@ -10,7 +10,7 @@ import numpy as np
 from actors.config import AppConfig
 from foveal.demo.stage import DemoInput
 from foveal.gallery import Gallery
-from models.detection import DETECTOR_NANO, PERSON, Detector
+from models.detection import DETECTION_NANO, PERSON, Detector
 from models.engine import load_engine
 
 __all__ = ["enrol_people"]
@@ -22,7 +22,7 @@ NAMES = {"carphone": ("Carl",), "street": ("Walker A", "Walker B", "Walker C")}
 def enrol_people(gallery_name: str, videos: list[DemoInput], config: AppConfig) -> Iterator[str]:
     """Enrol the largest people of one early frame of each video under made-up names; yields each name once done."""
     with (
-        load_engine(DETECTOR_NANO, config.engine, from_uint8=True) as engine,
+        load_engine(DETECTION_NANO, config.engine, from_uint8=True) as engine,
         Gallery(gallery_name, config=config) as gallery,
     ):
         detector = Detector(engine, threshold=config.perception.detector_threshold)
