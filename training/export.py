@@ -98,6 +98,9 @@ def to_onnx(network: nn.Module, spec: ModelSpec, example_inputs: Sequence[Tensor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # says that this exporter is the old one
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes made Python ints; the comparison would show
+        warnings.filterwarnings(
+            "ignore", "Constant folding - Only steps=1", UserWarning
+        )  # of strided slices; not asked for
         torch.onnx.export(
             network,
             tuple(example_inputs),

@@ -39,7 +39,7 @@ def make_network(seed: int = 0, channels: int = 8) -> nn.Module:
 
         def forward(self, image: Any) -> tuple[Any, Any]:
             maps = self.deep(self.stem(image))
-            large = torch.nn.functional.pixel_shuffle(self.up(maps), 2)
+            large = torch.nn.functional.pixel_shuffle(self.up(maps), 2)[..., ::2, :]
             vector = self.norm(maps.mean((2, 3)) + maps.amax((2, 3)))
             return large, self.head(vector) + self.twin(vector) * self.gain + self.steps
 
