@@ -1,1 +1,7 @@
-"""Facial expressions: a distribution with its uncertainty."""
+"""Facial expressions: `ExpressionReader(load_engine(EXPRESSION_NANO, ...)).read(frames_bgr, boxes, landmarks)`."""
+
+from models.expression.postprocess import Reading
+from models.expression.reader import ExpressionReader
+from models.expression.spec import EXPRESSION_NANO, EXPRESSIONS
+
+__all__ = ["EXPRESSIONS", "EXPRESSION_NANO", "ExpressionReader", "Reading"]

@@ -1,6 +1,6 @@
 """The expression network: a small residual network on a grey face with three heads, calibrated inside the graph.
 
-Source: LDLVA, Le et al., WACV 2023 (distribution over emotions, valence and arousal as the auxiliary space, uncertainty).
+Source: LDLVA, Le et al., WACV 2023 (distribution over emotions, valence and arousal beside it, uncertainty).
 """
 
 from __future__ import annotations

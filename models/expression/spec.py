@@ -17,9 +17,13 @@ EXPRESSION_NANO = ModelSpec(
     paper="LDLVA: Le et al., WACV 2023, section 3",
     inputs=(TensorSpec("faces", layout="NCHW", channels="GRAY", height=48, width=48, meaning="aligned grey faces"),),
     outputs=(
-        TensorSpec("probabilities", layout="NC", length=len(EXPRESSIONS), meaning="calibrated, in the order EXPRESSIONS"),
+        TensorSpec(
+            "probabilities", layout="NC", length=len(EXPRESSIONS), meaning="calibrated, in the order EXPRESSIONS"
+        ),
         TensorSpec("valence_arousal", layout="NC", length=2, meaning="both in [-1, 1]"),
-        TensorSpec("uncertainty", layout="N", meaning="calibrated chance that the likeliest expression is wrong, [0, 1]"),
+        TensorSpec(
+            "uncertainty", layout="N", meaning="calibrated chance that the likeliest expression is wrong, [0, 1]"
+        ),
     ),
     folder=Path(__file__).parent / "weights",
     licence="research use only: trained on FER2013 with the FERPlus votes (MIT)",

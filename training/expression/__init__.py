@@ -1,1 +1,1 @@
-"""Expressions: data, label distributions, training, evaluation. `python -m training.expression train|export|evaluate`."""
+"""Expressions: data, label distributions, training. `python -m training.expression train|export|evaluate`."""

@@ -29,7 +29,7 @@ CIRCUMPLEX = {
 
 
 def affect_of(faces: FaceSet) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Valence and arousal [N, 2], and whether they come from votes [N] (else from the label: all of fear and disgust)."""
+    """Valence and arousal [N, 2], and whether they come from votes [N]; else from the label: all fear and disgust."""
     points = np.array([CIRCUMPLEX.get(name, (0.0, 0.0)) for name in VOTED])
     counted = np.array([name in CIRCUMPLEX for name in VOTED])
     votes = np.clip(faces.votes, 0, None) * counted

@@ -57,7 +57,9 @@ def read_faces(source: Path) -> FaceSet:
         images, labels = kept["images"], kept["labels"].astype(np.int64)
         votes = kept["votes"].astype(np.int64) if "votes" in kept.files else np.full((len(labels), len(VOTED)), -1)
     if images.ndim not in (3, 4) or images.dtype != np.uint8 or len(images) != len(labels) or not len(labels):
-        raise ValueError(f"{source}: expected images uint8 [N, H, W] or [N, H, W, 3] and as many labels, got {images.shape}")
+        raise ValueError(
+            f"{source}: expected images uint8 [N, H, W] or [N, H, W, 3] and as many labels, got {images.shape}"
+        )
     if labels.min() < 0 or labels.max() >= len(EXPRESSIONS):
         raise ValueError(f"{source}: expected labels 0 to {len(EXPRESSIONS) - 1} in the order {', '.join(EXPRESSIONS)}")
     return FaceSet(np.stack([_grey(image) for image in images]), labels, votes)

@@ -1,7 +1,7 @@
 """Uncertainty-aware label distributions from neighbours in valence-arousal space.
 
-Le et al., WACV 2023, section 3. Our first version differs in one point: neighbours' features and distributions come from
-a memory of their last visits (within an epoch old) instead of a forward pass for each of the K neighbours.
+Le et al., WACV 2023, section 3. Our first version differs in one point: neighbours' features and distributions come
+from a memory of their last visits (within an epoch old) instead of a forward pass for each of the K neighbours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST_LAMBDA = 0.6
 class LabelDistributions(nn.Module):
     """The memory, the uncertainty factor of every training face, and the learned contribution of neighbours.
 
-    `affect` float [N, 2] and `labels` int64 [N] of all training faces; `bandwidth` is the delta of the local similarity.
+    `affect` float [N, 2] and `labels` int64 [N] of all training faces; `bandwidth` is delta.
     """
 
     memory_features: Tensor

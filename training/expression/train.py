@@ -1,7 +1,7 @@
 """Train the expression network by label distributions, on a schedule in seconds so that it ends in time.
 
-Le et al., WACV 2023, section 3. Choices and calibration are made on a tenth of FER2013's training faces, held out by the
-hash of their pixels; the public test is only for `evaluate`.
+Le et al., WACV 2023, section 3. Choices and calibration are made on a tenth of FER2013's training faces, held out by
+the hash of their pixels; the public test is only for `evaluate`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def train(data: Path, run: Path, config: TrainConfig, *, resume: bool = True) ->
             order = torch.randperm(len(images), generator=generator)
         indices, order = order[: config.batch], order[config.batch :]
         inputs, ruined = augment_faces(images[indices], generator)
-        running += state.step(inputs.to(memory_format=torch.channels_last), ruined, indices, neighbours[indices], progress)
+        running += state.step(
+            inputs.to(memory_format=torch.channels_last), ruined, indices, neighbours[indices], progress
+        )
         state.spent_s += time.monotonic() - started
         if state.steps % 50 == 0:
             names = ("loss", "divergence", "affect", "doubt", "accuracy")

@@ -72,8 +72,10 @@ def read_crops(source: Path, size_wh: tuple[int, int] = (64, 128)) -> CropSet:
 
 
 def development_split(crops: CropSet, held_out: int = 120) -> tuple[CropSet, CropSet]:
-    """Training and test crops: the `held_out` identities with the smallest sha256 of their four-digit name are the test."""
-    identities = sorted(set(crops.identities.tolist()), key=lambda one: hashlib.sha256(f"{one:04d}".encode()).hexdigest())
+    """Training and test crops: the `held_out` identities with the smallest sha256 of their four digits are the test."""
+    identities = sorted(
+        set(crops.identities.tolist()), key=lambda one: hashlib.sha256(f"{one:04d}".encode()).hexdigest()
+    )
     test = np.isin(crops.identities, identities[:held_out])
     return crops.take(~test), crops.take(test)
 

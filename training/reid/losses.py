@@ -1,6 +1,6 @@
 """Identity loss on each branch and the batch-hard triplet on the whole feature.
 
-Luo et al., CVPRW 2019, section 3 (label smoothing 0.1, BNNeck); Hermans et al., 2017, section 2 (batch hard, soft margin).
+Luo et al., CVPRW 2019, section 3 (label smoothing 0.1, BNNeck); Hermans et al., 2017, section 2 (batch hard).
 """
 
 from __future__ import annotations

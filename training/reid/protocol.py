@@ -54,7 +54,9 @@ def market_metrics(
         penalties.append(len(ranks) / float(ranks[-1]))
         first_hits.append(int(ranks[0]))
     if not first_hits:
-        raise ValueError("no query has a true match in another camera: the protocol needs identities seen by two cameras")
+        raise ValueError(
+            "no query has a true match in another camera: the protocol needs identities seen by two cameras"
+        )
     first = np.array(first_hits)
     return {
         "mAP": 100 * float(np.mean(precisions)),

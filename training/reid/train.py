@@ -1,7 +1,7 @@
 """Train the embedder from scratch, on a schedule in seconds so that it ends in time on a busy machine.
 
-Luo et al., CVPRW 2019 (losses, warm-up); weights are averaged exponentially; the first half sees 96x48 crops, which costs
-half as much. Progress, learning rate and size follow the seconds spent, which a checkpoint carries on.
+Luo et al., CVPRW 2019 (losses, warm-up); weights are averaged exponentially; the first half sees 96x48 crops at half
+the cost. Progress, learning rate and size follow the seconds spent, which a checkpoint carries on.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def train(data: Path, run: Path, config: TrainConfig, *, resume: bool = True) ->
     # A resumed run draws other batches than the first: the seed moves with the seconds spent.
     generator = torch.Generator().manual_seed(config.seed + int(state.spent_s))
     batches = CameraAwareBatches(
-        crops.identities, crops.cameras, config.people, config.crops_each, np.random.default_rng(config.seed + int(state.spent_s))
+        crops.identities,
+        crops.cameras,
+        config.people,
+        config.crops_each,
+        np.random.default_rng(config.seed + int(state.spent_s)),
     )
     saved, evaluated, running = state.spent_s, state.spent_s, np.zeros(3)
     for indices in batches:
@@ -100,7 +104,9 @@ class _State:
         self.network = EmbedderNet().to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.network).eval()
         self.heads = IdentityHeads((GLOBAL_DIM, HALF_DIM, HALF_DIM), identities)
-        self.optimizer = torch.optim.AdamW(_groups(self.network, self.heads, config.weight_decay), lr=config.learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            _groups(self.network, self.heads, config.weight_decay), lr=config.learning_rate
+        )
         self.steps, self.spent_s = 0, 0.0
 
     def step(self, inputs: Tensor, labels: Tensor, progress: float) -> np.ndarray:
@@ -167,7 +173,10 @@ def _score(network: nn.Module, crops: CropSet) -> dict[str, float]:
     images = torch.from_numpy(crops.images)
     embeddings = torch.cat([network(normalize_crops(images[i : i + 64])) for i in range(0, len(images), 64)]).numpy()
     queries = query_indices(crops.names, crops.identities, crops.cameras)
-    return {key: round(value, 2) for key, value in market_metrics(embeddings, crops.identities, crops.cameras, queries).items()}
+    return {
+        key: round(value, 2)
+        for key, value in market_metrics(embeddings, crops.identities, crops.cameras, queries).items()
+    }
 
 
 def _say(log: object, **row: object) -> None:

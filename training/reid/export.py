@@ -1,0 +1,35 @@
+"""The averaged weights of a run to what ships; the held-out score goes into the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.reid.network import EmbedderNet
+from models.reid.spec import REID_NANO
+from models.spec import WeightsRecord
+from training.export import export
+
+__all__ = ["export_run"]
+
+
+def export_run(run: Path) -> WeightsRecord:
+    """Write the weights of the run's last checkpoint into models/reid/weights.
+
+    Raises: FileNotFoundError where the run has no checkpoint; TopologyError if the export disagrees with torch.
+    """
+    kept = torch.load(run / "checkpoint.pt", weights_only=True)
+    network = EmbedderNet()
+    network.load_state_dict(kept["average"])
+    width, height = REID_NANO.input.size_wh
+    example = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+    config = kept["config"]
+    trained: dict[str, Any] = {
+        "steps": kept["steps"],
+        "crops_seen": kept["steps"] * config["people"] * config["crops_each"],
+        "minutes": round(kept["spent_s"] / 60, 1),
+        "of_minutes": config["minutes"],
+    }
+    return export(network, REID_NANO, [example], metrics={"training": trained})
