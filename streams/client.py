@@ -5,7 +5,9 @@ The only module besides consumer, publisher, topics and audit that sees kafka-py
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +24,7 @@ from streams.records import Origin, RawRecord
 __all__ = [
     "ClusterInfo",
     "Isolation",
+    "close_producer",
     "connect",
     "describe_cluster",
     "open_admin",
@@ -38,6 +41,9 @@ PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB 
 RECEIVE_MAX_BYTES = 128 * 1024 * 1024
 RECONNECT_MAX_MS = 1_000  # a broker that comes back is found within a second
 TAIL_POLL_MS = 200
+KNOCK_S = 3.0
+KNOCK_PAUSE_S = 0.2
+FORCED_CLOSE_S = 2.0
 PRODUCER_BATCH_BYTES = 1024 * 1024
 
 
@@ -68,6 +74,18 @@ def open_producer(config: StreamsConfig, **overrides: Any) -> KafkaProducer:
         "compression_type": None if config.publisher.compression == "none" else config.publisher.compression,
     }
     return connect(config, lambda: KafkaProducer(**(_connection(config) | options | overrides)))
+
+
+def close_producer(producer: KafkaProducer, timeout_s: float) -> bool:
+    """Close within `timeout_s` and leave no thread behind; whether all that was sent has been delivered."""
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        # kafka-python's own gives up half-way here, with its sender thread alive and connecting for ever.
+        producer._sender.force_close()
+        producer._sender.join(FORCED_CLOSE_S)
+        return False
+    return True
 
 
 def open_reader(
@@ -133,6 +151,7 @@ def tail(
 
 def connect(config: StreamsConfig, open_client: Callable[[], C]) -> C:
     """Open a client; whatever keeps it from reaching a broker becomes one error that says the remedy."""
+    _knock(config)
     try:
         return open_client()
     except (KafkaTimeoutError, OSError) as error:
@@ -183,10 +202,28 @@ def _assign_all(reader: KafkaConsumer, topics: Sequence[str], *, from_beginning:
         reader.seek(partition, end)
 
 
+def _knock(config: StreamsConfig) -> None:
+    """Wait until an address takes connections: a kafka-python client that fails to open leaves its thread behind."""
+    deadline = time.monotonic() + config.connect_timeout_s
+    while True:
+        last: OSError | None = None
+        for address in config.bootstrap_servers:
+            host, _, port = address.rpartition(":")
+            left_s = max(0.1, deadline - time.monotonic())
+            try:
+                with socket.create_connection((host.strip("[]"), int(port)), min(left_s, KNOCK_S)):
+                    return
+            except OSError as error:
+                last = error
+        if time.monotonic() >= deadline:
+            raise _unavailable(config, last or TimeoutError()) from last
+        time.sleep(min(KNOCK_PAUSE_S, max(0.0, deadline - time.monotonic())))
+
+
 def _unavailable(config: StreamsConfig, error: BaseException) -> BrokerUnavailableError:
     return BrokerUnavailableError(
         f"streams.bootstrap_servers: expected a Kafka broker at {', '.join(config.bootstrap_servers)}, "
-        f"none answered within {config.connect_timeout_s:g} s ({type(error).__name__}); "
+        f"none answered within {config.connect_timeout_s:g} s ({type(error).__name__}: {error}); "
         "start one with `foveal up`, or set FOVEAL_KAFKA__BOOTSTRAP_SERVERS"
     )
 

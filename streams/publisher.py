@@ -17,16 +17,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kafka import KafkaProducer
-from kafka.errors import CommitFailedError, FencedInstanceIdError, KafkaError, ProducerFencedError
+from kafka.errors import CommitFailedError, FencedInstanceIdError, KafkaError, KafkaTimeoutError, ProducerFencedError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.batchwriter import check_size, write_batch
 from streams.broker_errors import PublisherFailedError
-from streams.client import open_admin, open_producer
+from streams.client import close_producer, open_admin, open_producer
 from streams.config import StreamsConfig
-from streams.errors import BrokerUnavailableError, RecordTooLargeError, StreamError
+from streams.errors import BrokerUnavailableError, StreamError
 from streams.ledger import LedgerBook
-from streams.outcomes import Dead, EndedBatch, ResultRecord, deadletter_headers
+from streams.outcomes import EndedBatch
 from streams.records import Origin
+from streams.transactions import TransactionalProducer
 
 __all__ = ["GroupMember", "Publisher", "PublisherCounts"]
 
@@ -35,7 +37,6 @@ log = logging.getLogger(__name__)
 Places = dict[tuple[str, int], tuple[int, str]]
 
 TRANSACTION_BYTES = 64 * 1024 * 1024  # a transaction takes no further batch beyond it
-RECORD_OVERHEAD_BYTES = 512
 RETRY_NAP_S = 0.05
 LONGEST_NAP_S = 1.0
 FENCED_AGAIN_S = 30.0
@@ -87,8 +88,7 @@ class Publisher:
     def __init__(self, config: StreamsConfig, member: GroupMember):
         self._config = config
         self._member = member
-        self._transactional = config.delivery == "exactly_once"
-        self._producer: KafkaProducer | None = None
+        self._producer: TransactionalProducer | KafkaProducer | None = None
         self._thread = threading.Thread(target=self._run, name=f"publisher-{member.group}", daemon=True)
         self._changed = threading.Condition()
         self._queue: deque[tuple[float, EndedBatch]] = deque()
@@ -114,7 +114,7 @@ class Publisher:
         PublisherFailedError once the thread has ended.
         """
         for result in batch.results:
-            self._check_size(result)
+            check_size(self._config, result)
         with self._changed:
             while len(self._queue) >= self._config.publisher.queue_batches and self._failure is None:
                 self._changed.wait(ALIVE_CHECK_S)
@@ -140,9 +140,11 @@ class Publisher:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_s if flushed else RETRY_NAP_S)
-        if self._producer is not None:
-            self._producer.close(timeout=timeout_s if flushed else 0)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if isinstance(producer, TransactionalProducer):
+            producer.close(timeout_s if flushed else 0)
+        elif producer is not None:
+            close_producer(producer, timeout_s if flushed else 0)
         return flushed and self._failure is None
 
     @property
@@ -182,16 +184,6 @@ class Publisher:
         if self._failure is not None:
             raise self._failure
 
-    def _check_size(self, result: ResultRecord) -> None:
-        topic = self._config.topics.of(result.topic_role)
-        size = _size(result.key, result.value, result.headers)
-        if size > topic.max_message_bytes:
-            raise RecordTooLargeError(
-                f"streams.topics.{result.topic_role}.max_message_bytes: expected at most "
-                f"{topic.max_message_bytes:,}, got {size:,} for the result of {result.origin}; raise it together "
-                "with the topic's max.message.bytes"
-            )
-
     # The publishing thread
 
     def _run(self) -> None:
@@ -223,11 +215,17 @@ class Publisher:
     def _commit_in_flight(self) -> None:
         """Until it is committed, or nothing of it is this member's any more."""
         attempt: _Attempt | None = None
+        unsure: _Attempt | None = None  # its producer failed in the middle: it may have been committed
         nap_s = RETRY_NAP_S
         while not self._closing:
             try:
-                if self._producer is None and self._reopened(attempt):
-                    return
+                if self._producer is None:
+                    self._producer = self._open()  # ends what the last one left open, one way or the other
+                if unsure is not None:
+                    if self._was_committed(unsure):
+                        self._ended(unsure)
+                        return
+                    unsure = None
                 # The generation first, the ledgers after: were a partition to leave in between, the brokers refuse
                 # the older generation.
                 generation = self._member.group_metadata()
@@ -235,14 +233,16 @@ class Publisher:
                 if not attempt.ending:
                     self._disown(attempt)
                     return
-                if self._transactional:
-                    self._transact(attempt, generation)
+                if isinstance(self._producer, TransactionalProducer):
+                    self._transact(self._producer, attempt, generation)
                 else:
-                    self._send_then_commit(attempt)
+                    self._write_then_commit(self._producer, attempt)
                 self._ended(attempt)
                 return
             except (KafkaError, BrokerUnavailableError) as error:
                 self._abort(error)
+                if self._producer is None:
+                    unsure = unsure or attempt
                 time.sleep(nap_s)
                 nap_s = min(LONGEST_NAP_S, nap_s * 2)
 
@@ -290,61 +290,34 @@ class Publisher:
             self.counts.disowned += attempt.disowned
             log.info("group %s: %d frames belong to another member now", self._member.group, attempt.disowned)
 
-    def _transact(self, attempt: _Attempt, generation: Any) -> None:
-        producer = self._open_producer
-        producer.begin_transaction()
-        self._send(producer, attempt.batch)
-        producer.send_offsets_to_transaction(
-            {TopicPartition(*place): OffsetAndMetadata(*commit, -1) for place, commit in attempt.offsets.items()},
-            generation,
-        )
-        producer.commit_transaction()
+    def _transact(self, transactions: TransactionalProducer, attempt: _Attempt, generation: Any) -> None:
+        transactions.begin()
+        write_batch(transactions.client, self._config, self._member.group, attempt.batch)
+        offsets = {TopicPartition(*place): OffsetAndMetadata(*commit, -1) for place, commit in attempt.offsets.items()}
+        transactions.send_offsets(offsets, generation)
+        transactions.commit()
 
-    def _send_then_commit(self, attempt: _Attempt) -> None:
-        producer = self._open_producer
-        futures = self._send(producer, attempt.batch)
+    def _write_then_commit(self, producer: KafkaProducer, attempt: _Attempt) -> None:
+        futures = write_batch(producer, self._config, self._member.group, attempt.batch)
         producer.flush(self._config.publisher.delivery_timeout_ms / 1000)
         for future in futures:
             future.get(timeout=0)  # raises what kept the record out
         self._member.commit(attempt.offsets)
-
-    def _send(self, producer: KafkaProducer, batch: EndedBatch) -> list[Any]:
-        topics = self._config.topics
-        futures = [
-            producer.send(topics.of(one.topic_role).name, key=one.key, value=one.value, headers=list(one.headers))
-            for one in batch.results
-        ]
-        futures += [self._send_dead(producer, dead) for dead in batch.deadletters]
-        for outcome in batch.outcomes(self._member.group, time.time_ns()):
-            key = f"{outcome.input_topic}/{outcome.partition}".encode()
-            value = outcome.model_dump_json().encode()
-            futures.append(producer.send(topics.outcomes.name, key=key, value=value))
-        return futures
-
-    def _send_dead(self, producer: KafkaProducer, dead: Dead) -> Any:
-        topic = self._config.topics.deadletters
-        headers = deadletter_headers(dead)
-        value = dead.record.value
-        room = topic.max_message_bytes - _size(dead.record.key, None, headers)
-        if value is not None and len(value) > room:
-            # It would never fit and block its partition: the beginning tells more than nothing.
-            headers += (("foveal-cut-from-bytes", str(len(value)).encode()),)
-            value = value[: max(0, room - RECORD_OVERHEAD_BYTES)]
-        return producer.send(topic.name, key=dead.record.key, value=value, headers=list(headers))
 
     def _abort(self, error: Exception) -> None:
         """Leave nothing of a failed transaction behind. Raises: the error, when trying again can't cure it."""
         self._waiting = True
         self.counts.aborted += 1
         reason = error
-        if self._producer is not None and self._transactional:
-            # kafka-python wraps what went wrong in an error that only says that something did.
-            reason = self._producer._transaction_manager.last_error or error
+        if isinstance(self._producer, TransactionalProducer):
+            reason = self._producer.last_error or error
             try:
-                self._producer.abort_transaction()
+                if isinstance(error, KafkaTimeoutError):
+                    raise error  # a call that hangs: aborting would hang as well
+                self._producer.abort()
             except KafkaError:
                 # Of no use any more; the next one aborts what is open and completes what was being committed.
-                self._producer.close(timeout=0)
+                self._producer.close(0)
                 self._producer = None
         log.warning("group %s: %r; %d batches are written again", self._member.group, reason, len(self._in_flight))
         self._judge(reason)
@@ -365,49 +338,21 @@ class Publisher:
         if now - self._failing_since > GIVE_UP_S:
             raise reason
 
-    def _reopened(self, attempt: _Attempt | None) -> bool:
-        """Begin with a new producer; returns whether the attempt before had been committed after all."""
-        self._producer = self._open()
-        if attempt is None or not attempt.ending or self._committed(attempt.offsets) != attempt.offsets:
-            return False
-        self._ended(attempt)
-        return True
-
-    def _committed(self, offsets: Places) -> Places:
+    def _was_committed(self, attempt: _Attempt) -> bool:
+        """Whether an attempt whose producer failed in the middle had been committed: the group's offsets tell."""
         admin = open_admin(self._config)
         try:
-            places = [TopicPartition(*place) for place in offsets]
+            places = [TopicPartition(*place) for place in attempt.offsets]
             found = admin.list_group_offsets({self._member.group: places})[self._member.group]
         finally:
             admin.close()
-        return {(place.topic, place.partition): (one.offset, one.metadata or "") for place, one in found.items()}
+        said = {(place.topic, place.partition): (one.offset, one.metadata or "") for place, one in found.items()}
+        return said == attempt.offsets
 
-    @property
-    def _open_producer(self) -> KafkaProducer:
-        if self._producer is None:
-            raise StreamError(f"group {self._member.group}: the publisher is not started, or closed")
-        return self._producer
-
-    def _open(self) -> KafkaProducer:
-        if not self._transactional:
+    def _open(self) -> TransactionalProducer | KafkaProducer:
+        if self._config.delivery == "at_least_once":
             return open_producer(self._config)
-        producer = open_producer(
-            self._config,
-            transactional_id=self._transactional_id,
-            transaction_timeout_ms=self._config.publisher.transaction_timeout_ms,
-        )
-        try:
-            producer.init_transactions()
-        except KafkaError:
-            producer.close(timeout=0)
-            raise
-        return producer
-
-
-def _size(key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> int:
-    """An upper bound of what a record takes in its batch, bytes."""
-    named = sum(len(name.encode()) + len(text or b"") + 10 for name, text in headers)
-    return len(key or b"") + len(value or b"") + named + 100
+        return TransactionalProducer(self._config, self._transactional_id)
 
 
 def _origins(batch: EndedBatch) -> set[Origin]:
