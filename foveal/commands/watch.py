@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 Role = Literal["people", "expressions", "renders"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def watch(
     streams: Annotated[str, typer.Argument(help="Shell pattern on the stream's id.")] = "*",
-    role: Annotated[list[Role] | None, typer.Option(help="people, expressions, renders; may be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="people, expressions, renders; may be repeated.")] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start with the oldest kept.")] = False,
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after so many; 0: on Ctrl-C.")] = 0,
     config: Annotated[Path | None, typer.Option(help="Settings in YAML.")] = None,
@@ -38,7 +39,9 @@ def watch(
     from foveal.results import Results
     from foveal.settings import load_settings
 
-    roles: tuple[Role, ...] = tuple(role or get_args(Role))
+    roles = tuple(one for one in ROLES if not role or one in role)
+    if unknown := set(role or ()) - set(ROLES):
+        raise typer.BadParameter(f"expected {', '.join(ROLES)}, got {', '.join(sorted(unknown))}", param_hint="--role")
     shown = 0
     settings = load_settings(config).streams
     with Results(*roles, streams=streams, from_beginning=from_beginning, config=settings) as results:
