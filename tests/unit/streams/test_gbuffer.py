@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import lz4.frame
 import numpy as np
+import OpenEXR
 import pytest
 import zstandard
 from numpy.typing import NDArray
 
 from streams.errors import PayloadError, PlaneError, WireError
 from streams.exr import decode_exr_image, encode_exr, encode_exr_image
+from streams.exrfile import read_channels
 from streams.gbuffer import PLANES, decode_planes, encode_planes
 from streams.headers import GBufferCodec, GBufferHeaders, PlaneCodec, SentGBufferHeaders, encode, parse_gbuffer_headers
 from streams.records import GBufferRecord, Origin, RawRecord
@@ -150,6 +153,27 @@ def test_an_openexr_file_may_not_lie_or_lack(planes: Planes) -> None:
         decode_planes(exr(encode_exr({name: plane for name, plane in planes.items() if name != "albedo"})))
     with pytest.raises(PlaneError, match="plane 'motion': channels"):
         decode_planes(exr(encode_exr({**planes, "motion": planes["motion"][..., :1]})))
+
+
+@pytest.mark.parametrize("compression", ["NO", "ZIPS", "ZIP"])
+def test_what_the_openexr_library_writes_is_read(compression: str) -> None:
+    rng = np.random.default_rng(5)
+    channels = {"depth.Z": rng.random((37, 9)).astype(np.float32), "extra.Y": rng.random((37, 9)).astype(np.float16)}
+    channels["metallic.Y"] = np.zeros((37, 9), np.float16)
+    header = {"compression": getattr(OpenEXR, f"{compression}_COMPRESSION"), "type": OpenEXR.scanlineimage}
+    file = io.BytesIO()
+    OpenEXR.File(header, dict(channels)).write(file)
+    got = read_channels(file.getvalue(), 9, 37, {"depth.Z", "metallic.Y"})
+    assert sorted(got) == ["depth.Z", "metallic.Y"]
+    assert all(np.array_equal(got[name], channels[name]) for name in got)
+
+
+def test_openexr_compressions_that_are_not_read_are_named() -> None:
+    file = io.BytesIO()
+    header = {"compression": OpenEXR.PIZ_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, {"depth.Z": np.zeros((4, 4), np.float32)}).write(file)
+    with pytest.raises(PayloadError, match="write the file with ZIP, ZIPS or none"):
+        read_channels(file.getvalue(), 4, 4, {"depth.Z"})
 
 
 def test_a_render_as_openexr_comes_back() -> None:

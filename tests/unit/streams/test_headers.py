@@ -65,7 +65,7 @@ def test_a_wrong_header_is_named_with_what_came(name: str, value: bytes, said: s
 @pytest.mark.parametrize("name", FRAME)
 def test_a_missing_header_is_named(name: str) -> None:
     with pytest.raises(HeaderError, match=f"header '{name}'.*got None"):
-        parse_frame_headers((item for item in FRAME.items() if item[0] != name))
+        parse_frame_headers(item for item in FRAME.items() if item[0] != name)
 
 
 def test_a_header_that_comes_twice_is_refused() -> None:

@@ -119,9 +119,7 @@ def test_a_joined_gbuffer_whose_lengths_do_not_add_up_buries_all_its_parts() -> 
     value, headers = encode_planes(planes)
 
     def record(offset: int, data: bytes, index: int) -> RawRecord:
-        sent = SentGBufferHeaders(
-            seq=0, captured_at_ns=0, width=4, height=4, planes=headers, part=index, parts=2
-        )
+        sent = SentGBufferHeaders(seq=0, captured_at_ns=0, width=4, height=4, planes=headers, part=index, parts=2)
         return RawRecord(Origin("foveal.gbuffers", 0, offset), b"view", encode(sent), data, 0)
 
     first, second = split(value, -(-len(value) // 2))
