@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from actors.errors import ConfigError
 from gallery.config import GalleryConfig
 from models.engine.config import EngineConfig
+from models.tracking.config import TrackingConfig
 from streams.config import StreamsConfig
 
 __all__ = [
@@ -150,7 +151,13 @@ class PerceptionConfig(_Actor[StreamRule]):
 
     group: str = Field(default="foveal-perception", min_length=1)
     streams: tuple[StreamRule, ...] = (StreamRule(),)
-    detector_threshold: float = Field(default=0.4, ge=0, le=1)
+    detector_threshold: float = Field(default=0.4, ge=0, le=1, description="Least score of a person or a face.")
+    tracking: TrackingConfig = TrackingConfig()
+    sighting_interval_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="A known person is written to the gallery's sightings once in it, for each stream.",
+    )
 
 
 class ReconstructionConfig(_Actor[RenderRule]):
@@ -239,13 +246,15 @@ def _with_overrides(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str
 
 
 def _value(name: str, text: str) -> object:
-    """Scalars stay text, which each setting's own type reads (a password of digits stays one); [..] and {..} are YAML."""
+    """Scalars stay text, read by each setting's own type (a password of digits stays one); [..] and {..} are YAML."""
     if not text.lstrip().startswith(("[", "{")):
         return None if text == "null" else text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: expected a YAML list or mapping, got {text!r}: {error}; mend its brackets") from error
+        raise ConfigError(
+            f"{name}: expected a YAML list or mapping, got {text!r}: {error}; mend its brackets"
+        ) from error
 
 
 def _explain(item: Any) -> str:

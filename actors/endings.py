@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from actors.metrics import LoopStats
+from streams.errors import RecordTooLargeError
 from streams.messages import DropReason
-from streams.outcomes import Dead, Drop, EndedBatch, ResultRecord, bury_frame, bury_record, drop_frame
-from streams.records import FrameRecord, GBufferRecord, RawRecord
+from streams.outcomes import Dead, Drop, EndedBatch, ResultRecord, bury_frame, drop_frame
+from streams.records import FrameRecord, GBufferRecord
 
 __all__ = ["Endings", "isolate"]
 
@@ -21,7 +22,9 @@ Output = TypeVar("Output")
 class Endings:
     """A batch's results, drops and dead letters; `build` seals it for the publisher."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[ResultRecord], None]) -> None:
+        """`check` raises RecordTooLargeError for a result that its topic does not take: its frame is buried then."""
+        self._check = check
         self._results: list[ResultRecord] = []
         self._drops: list[Drop] = []
         self._dead: list[Dead] = []
@@ -35,6 +38,12 @@ class Endings:
 
     def result(self, frame: Frame, records: Sequence[ResultRecord]) -> None:
         """The frame was answered, by one record for each topic that was asked for."""
+        try:
+            for record in records:
+                self._check(record)
+        except RecordTooLargeError as error:
+            self.bury(frame, error)
+            return
         self._results.extend(records)
         self._appended_at_ms.append(frame.appended_at_ms)
         self._counts["result", ""] += 1
@@ -47,11 +56,6 @@ class Endings:
     def bury(self, frame: Frame, error: Exception) -> None:
         """The frame cannot be worked on; its neighbours go on."""
         self._dead.extend(bury_frame(frame, error))
-        self._counts["deadletter", type(error).__name__] += 1
-
-    def bury_raw(self, record: RawRecord, error: Exception) -> None:
-        """The record is not even a frame."""
-        self._dead.append(bury_record(record, error))
         self._counts["deadletter", type(error).__name__] += 1
 
     def extend(self, drops: Sequence[Drop] = (), dead: Sequence[Dead] = ()) -> None:

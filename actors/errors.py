@@ -5,7 +5,15 @@
 
 from __future__ import annotations
 
-__all__ = ["ActorError", "ConfigError", "LoopFailedError", "LoopStalledError", "SessionError"]
+__all__ = [
+    "ActorError",
+    "ConfigError",
+    "EngineLostError",
+    "LoopFailedError",
+    "LoopStalledError",
+    "SessionError",
+    "UnconfiguredStreamError",
+]
 
 
 class ActorError(Exception):
@@ -30,3 +38,13 @@ class LoopFailedError(ActorError, RuntimeError):
 
 class SessionError(ActorError, RuntimeError):
     """The application could not be brought up on this machine; the text says which part, and the remedy."""
+
+
+class UnconfiguredStreamError(ActorError, LookupError):
+    """No rule says what is to be computed for a stream; its frames become dead letters that say so."""
+
+
+class EngineLostError(ActorError, RuntimeError):
+    """An engine fails on any input, as after a GPU was lost: the replica is at fault, no frame is."""
+
+    retriable = True

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from actors.config import HealthConfig, LoopConfig
@@ -24,7 +24,11 @@ from actors.deadline import wall_ms
 from actors.endings import Endings
 from actors.errors import LoopFailedError, LoopStalledError
 from actors.metrics import LoopGauges, LoopStats, MetricsExport
+from streams.batchwriter import check_size
+from streams.broker_errors import TopicMissingError
+from streams.config import StreamsConfig
 from streams.consumer import StreamConsumer
+from streams.errors import BrokerUnavailableError
 from streams.intake import Intake
 from streams.publisher import Publisher
 from streams.records import FrameRecord, GBufferRecord, RawRecord
@@ -41,13 +45,14 @@ PI = TypeVar("PI")
 
 # How long the intake waits for records before it looks after frames whose parts do not come.
 TAKE_TIMEOUT_S = 0.25
+REACH_PAUSE_S = 1.0
 EXPORT_PERIOD_S = 1.0
 # Decoded pixels of one batch: 16 frames of 4K in BGR are 400 MB, and two batches are decoded at a time.
 MAX_BATCH_PIXELS = 64_000_000
 
 
 class Step(Protocol[RC, PI]):
-    """What an actor does with a batch. `prepare` and `forget_prepared` run on the intake thread, the rest on the loop's."""
+    """What an actor does with a batch. `prepare` and `forget_prepared` run on the intake thread, the rest elsewhere."""
 
     def prepare(self, frames: Sequence[RC], endings: Endings) -> PI | None:
         """Decide and decode; what ends here goes to `endings`. None where nothing is left to infer."""
@@ -107,7 +112,7 @@ class LoopSnapshot:
 class _Batch(Generic[P]):
     """What travels from the intake to the loop; `gone` are partitions that left before it."""
 
-    endings: Endings = field(default_factory=Endings)
+    endings: Endings
     prepared: P | None = None
     gone: tuple[Place, ...] = ()
 
@@ -120,50 +125,61 @@ class StreamLoop(Generic[R, P]):
 
     def __init__(
         self,
+        streams: StreamsConfig,
         *,
-        consumer: StreamConsumer,
-        publisher: Publisher,
+        topic: str,
+        group: str,
+        member_id: str | None,
         intake: Intake[R],
         step: Step[R, P],
-        config: LoopConfig,
-        health: HealthConfig,
         stats: LoopStats,
+        config: LoopConfig | None = None,
+        health: HealthConfig | None = None,
         export: MetricsExport | None = None,
     ) -> None:
-        self._consumer = consumer
-        self._publisher = publisher
-        self._intake = intake
-        self._step = step
+        config, health = config or LoopConfig(), health or HealthConfig()
+        self._streams = streams
+        self._consumer = StreamConsumer(streams, topic, group, member_id, on_revoked=self._on_revoked)
+        self._publisher = Publisher(streams, self._consumer)
+        self._intake: Intake[R] = intake
+        self._step: Step[R, P] = step
         self._config = config
         self._health = health
         self._stats = stats
         self._export = export
         self._ready: queue.Queue[_Batch[P] | None] = queue.Queue(maxsize=1)
         self._gone: list[Place] = []
-        self._gone_lock = threading.Lock()
+        self._under_way = 0
+        self._changed = threading.Condition()
+        self._joined = threading.Event()
         self._stopping = threading.Event()
+        self._closed = False
         self._failure: BaseException | None = None
         self._busy_since_s: dict[str, float] = {}
         self._seen = _Speed()
         self._threads = [
             threading.Thread(target=self._guarded, args=(run,), name=name, daemon=True)
-            for name, run in (("intake", self._take_in), ("loop", self._infer), ("metrics", self._export_metrics))
+            for name, run in (("intake", self._join_and_take), ("loop", self._infer), ("metrics", self._export_metrics))
         ]
 
-    def start(self) -> None:
-        """Join the group and begin."""
-        self._publisher.start()
-        self._consumer.start()
+    def start(self, wait_s: float = 0.0) -> bool:
+        """Begin; returns whether the group was joined within `wait_s`.
+
+        Where no broker answers it goes on trying: a replica that is replaced while Kafka is away must not crash in
+        a loop. `snapshot` says `waiting_for: kafka` meanwhile.
+        """
         for thread in self._threads:
             thread.start()
+        return self._joined.wait(wait_s)
 
     def stop(self) -> None:
         """Take nothing more, finish what was taken, commit it, leave the group; within `loop.drain_timeout_s`.
 
         What does not finish in time is not committed, and goes to the next member.
         """
-        if self._stopping.is_set():
+        if self._closed:
             return
+        self._closed = True
         deadline_s = time.monotonic() + self._config.drain_timeout_s
         self._stopping.set()
         self._consumer.stop_taking()
@@ -179,19 +195,21 @@ class StreamLoop(Generic[R, P]):
 
         Waiting for an absent broker or Redis is neither: the replica says so in `snapshot` and goes on by itself.
         """
+        if self._closed:
+            return
         for failure in (self._failure, self._consumer.failure, self._publisher.failure):
-            if failure is not None and not self._stopping.is_set():
+            if failure is not None:
                 raise LoopFailedError(
                     f"the stream loop of {self._consumer.topic} ended: {type(failure).__name__}: {failure}; "
                     "the replica is replaced, and its uncommitted frames are taken again"
                 ) from failure
         limit_s = self._health.stalled_after_s
-        if self._consumer.waiting_for is not None or self._publisher.waiting_for is not None:
+        if self._waiting_for_kafka:
             return
         now_s = time.monotonic()
         ages = {name: now_s - since_s for name, since_s in list(self._busy_since_s.items())}
-        ages["poll"] = self._consumer.poll_age_s
-        ages["commit"] = self._publisher.pending_age_s
+        ages["poll"] = self._consumer.last_poll_age_s
+        ages["commit"] = self._publisher.last_commit_age_s
         for name, age_s in ages.items():
             if age_s > limit_s:
                 raise LoopStalledError(
@@ -204,39 +222,33 @@ class StreamLoop(Generic[R, P]):
         gauges = self._gauges()
         totals = self._stats.totals
         return LoopSnapshot(
-            member_id=self._consumer.member_id,
+            member_id=self._consumer.member_id or "",
             topic=self._consumer.topic,
-            partitions=tuple(sorted(self._consumer.assigned)),
+            partitions=self._consumer.assigned,
             results=totals["result"],
             drops=totals["drop"],
             deadletters=totals["deadletter"],
             streams=gauges.streams,
             lag_records=gauges.lag_records,
             lag_s=gauges.lag_s,
-            poll_age_s=self._consumer.poll_age_s,
+            poll_age_s=self._consumer.last_poll_age_s,
             commit_age_s=gauges.commit_age_s,
             waiting_for=gauges.waiting_for,
             pid=os.getpid(),
         )
 
-    def forget(self, places: Iterable[Place]) -> None:
-        """Partitions went to another member: their streams' state goes before the next batch."""
-        with self._gone_lock:
-            self._gone.extend(places)
-
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
             run()
-        except BaseException as error:  # noqa: BLE001 it ends this thread, and `check` says so to Serve
+        except BaseException as error:
             logger.exception("the stream loop of %s ended", self._consumer.topic)
             self._failure = error
-            self._stopping_by_failure()
+            self._stopping.set()  # the other threads must not wait for this one for ever
 
-    def _stopping_by_failure(self) -> None:
-        # The other threads must not wait for this one for ever; nothing more is published.
-        self._stopping.set()
-
-    def _take_in(self) -> None:
+    def _join_and_take(self) -> None:
+        if not (self._reach(self._publisher.start) and self._reach(self._consumer.start)):
+            return
+        self._joined.set()
         while not self._stopping.is_set():
             raws = self._consumer.take(self._config.max_batch_frames, TAKE_TIMEOUT_S)
             for batch in self._prepared(raws):
@@ -244,14 +256,39 @@ class StreamLoop(Generic[R, P]):
                     return
         self._hand_over(None)
 
+    def _reach(self, start: Callable[[], None]) -> bool:
+        while not self._stopping.is_set():
+            try:
+                start()
+            except (BrokerUnavailableError, TopicMissingError) as error:
+                logger.warning("waiting for Kafka: %s", error)
+                self._stopping.wait(REACH_PAUSE_S)
+            else:
+                return True
+        return False
+
+    @property
+    def _waiting_for_kafka(self) -> bool:
+        waits = self._consumer.waiting_for or self._publisher.waiting_for
+        return not self._joined.is_set() or waits is not None
+
+    def _on_revoked(self, partitions: tuple[int, ...]) -> None:
+        """On the intake thread, between two takes: finish what is under way, then forget the streams."""
+        wait_s = self._streams.consumer.revoke_wait_s
+        deadline_s = time.monotonic() + wait_s
+        with self._changed:
+            self._changed.wait_for(lambda: self._under_way == 0 or self._failure is not None, wait_s)
+        self._publisher.flush(max(0.0, deadline_s - time.monotonic()))
+        self._gone.extend((self._consumer.topic, partition) for partition in partitions)
+
     def _prepared(self, raws: Sequence[RawRecord]) -> Iterable[_Batch[P]]:
-        gone = self._take_gone()
+        gone, self._gone = tuple(self._gone), []
         if gone:
             self._intake.forget(gone)
         self._step.forget_prepared(gone)
         frames, dead = self._intake.accept(raws)
         dead += self._intake.expire()
-        batch = _Batch[P](gone=gone)
+        batch = _Batch[P](self._endings(), gone=gone)
         batch.endings.extend(dead=dead)
         chunks = list(_chunks(frames, MAX_BATCH_PIXELS)) or [[]]
         for chunk in chunks:
@@ -263,7 +300,10 @@ class StreamLoop(Generic[R, P]):
                 self._busy_since_s.pop("prepare", None)
             if chunk or gone or not batch.endings.empty:
                 yield batch
-            batch = _Batch[P]()
+            batch = _Batch[P](self._endings())
+
+    def _endings(self) -> Endings:
+        return Endings(lambda result: check_size(self._streams, result))
 
     def _hand_over(self, batch: _Batch[P] | None) -> bool:
         while True:
@@ -273,6 +313,8 @@ class StreamLoop(Generic[R, P]):
                 if self._failure is not None:
                     return False
             else:
+                with self._changed:
+                    self._under_way += batch is not None
                 return True
 
     def _infer(self) -> None:
@@ -293,17 +335,14 @@ class StreamLoop(Generic[R, P]):
                 self._stats.stage("infer", time.perf_counter() - began_s)
                 self._busy_since_s.pop("infer", None)
             if not batch.endings.empty:
-                ended = batch.endings.build(self._stats, wall_ms())
-                self._publisher.publish(ended)
-
-    def _take_gone(self) -> tuple[Place, ...]:
-        with self._gone_lock:
-            gone, self._gone = tuple(self._gone), []
-        return gone
+                self._publisher.publish(batch.endings.build(self._stats, wall_ms()))
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
 
     def _gauges(self) -> LoopGauges:
         lag = self._consumer.lag_records
-        waiting = self._consumer.waiting_for or self._publisher.waiting_for or self._step.waiting_for
+        waiting = "kafka" if self._waiting_for_kafka else self._step.waiting_for
         return LoopGauges(
             lag_records=lag,
             lag_s=self._seen.seconds_for(lag, sum(self._stats.totals.values())),

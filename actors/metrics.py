@@ -32,7 +32,7 @@ class StatsDelta:
     frames: Counts[OutcomeKey] = field(default_factory=Counts)
     latencies_s: list[float] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
-    stage_s: Counts[str] = field(default_factory=Counts)
+    stage_s: dict[str, float] = field(default_factory=dict)
     resets: Counts[str] = field(default_factory=Counts)
 
 
@@ -76,7 +76,7 @@ class LoopStats:
     def stage(self, name: str, seconds: float) -> None:
         """Time spent in a stage: decode, detect, track, embed, match, express, reconstruct, encode."""
         with self._lock:
-            self._delta.stage_s[name] += seconds
+            self._delta.stage_s[name] = self._delta.stage_s.get(name, 0.0) + seconds
 
     def reset(self, reason: str) -> None:
         """A stream's state started afresh."""
@@ -98,10 +98,14 @@ class MetricsExport:
         keys = tuple(tags)
 
         def counter(name: str, description: str, *more: str) -> Counter:
-            return Counter(name, description, tag_keys=(*keys, *more)).set_default_tags(tags)
+            made = Counter(name, description, tag_keys=(*keys, *more))
+            made.set_default_tags(tags)
+            return made
 
         def gauge(name: str, description: str, *more: str) -> Gauge:
-            return Gauge(name, description, tag_keys=(*keys, *more)).set_default_tags(tags)
+            made = Gauge(name, description, tag_keys=(*keys, *more))
+            made.set_default_tags(tags)
+            return made
 
         self._frames = counter("foveal_frames_total", "Frames that ended, by outcome and reason.", "outcome", "reason")
         self._stage = counter("foveal_stage_seconds_total", "Time spent in a stage of the loop.", "stage")

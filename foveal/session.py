@@ -6,6 +6,7 @@ Addresses that the settings name are used as they are; what they do not name is 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -129,7 +130,7 @@ class LocalSession:
         from ray import serve
 
         answer: dict[str, Any] = (
-            serve.get_deployment_handle(deployment, SERVE_APP).snapshot.remote().result(timeout_s=timeout_s)
+            serve.get_deployment_handle(deployment, SERVE_APP).status.remote().result(timeout_s=timeout_s)
         )
         return answer
 
@@ -173,7 +174,7 @@ class LocalSession:
             num_cpus=self._cpus(),
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(self._ray_folder),
             _node_ip_address=LOOPBACK,
@@ -190,8 +191,11 @@ class LocalSession:
         import ray
         from ray import serve
 
-        from actors.app import application
+        from actors.app import application, ensure_services
         from deploy.local.process import port_or_free
+
+        self._say("looking for Kafka and Redis, making the topics and galleries")
+        ensure_services(self._config)
 
         self._say("deploying the application (engines are compiled the first time)")
         gateway = self._config.gateway
@@ -206,7 +210,7 @@ class LocalSession:
         except RuntimeError as error:
             raise SessionError(
                 f"the application did not come up: {error}; its replicas' logs are in "
-                f"{self._ray_folder}/session_latest/logs/serve while the session is up; `foveal doctor` checks what it needs"
+                f"{self._ray_folder}/session_latest/logs/serve while it is up; `foveal doctor` checks what it needs"
             ) from error
         return SessionInfo(
             bootstrap_servers=",".join(self._config.streams.bootstrap_servers),
@@ -224,7 +228,7 @@ class LocalSession:
         if self._ray_up:
             self._say("stopping the application and Ray")
             try:
-                serve.shutdown()
+                serve.shutdown()  # type: ignore[no-untyped-call]
             finally:
                 ray.shutdown()
                 self._ray_up = False

@@ -1,0 +1,128 @@
+"""What the networks found, as the messages of the wire contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.config import StreamRule
+from gallery.schema import Match
+from models.expression import EXPRESSIONS, Reading
+from streams.cloudevents import result_record
+from streams.messages import Expression, ExpressionsResult, Face, Identity, PeopleResult, Person
+from streams.outcomes import ResultRecord
+from streams.records import FrameRecord
+
+__all__ = ["NO_GALLERY", "UNAVAILABLE", "FaceSeen", "PersonSeen", "frame_results", "rounded_box"]
+
+UNAVAILABLE = Match("unavailable")
+# There is no such gallery: nobody could be asked. On the wire that is `off`.
+NO_GALLERY: Match | None = None
+
+BOX_DECIMALS = 2
+SCORE_DECIMALS = 4
+
+
+@dataclass(slots=True)
+class PersonSeen:
+    """One person; `box_xyxy` float32 [4] in pixels of the whole frame."""
+
+    box_xyxy: NDArray[np.float32]
+    score: float
+    track_id: int | None = None
+    match: Match | None = None
+
+
+@dataclass(slots=True)
+class FaceSeen:
+    """One face; `landmarks_xy` float32 [5, 2] in pixels of the whole frame, NaN where not found."""
+
+    box_xyxy: NDArray[np.float32]
+    score: float
+    landmarks_xy: NDArray[np.float32]
+    track_id: int | None = None
+    reading: Reading | None = None
+
+
+def frame_results(
+    record: FrameRecord, rule: StreamRule, people: list[PersonSeen], faces: list[FaceSeen]
+) -> list[ResultRecord]:
+    """One record for each topic that the stream asks for, also where nobody was found."""
+    frame: dict[str, Any] = {
+        "stream_id": record.stream_id,
+        "seq": record.seq,
+        "captured_at_ns": record.captured_at_ns,
+        "width": record.width,
+        "height": record.height,
+    }
+    records: list[ResultRecord] = []
+    if "people" in rule.compute:
+        found = PeopleResult(**frame, people=tuple(_person(person, rule) for person in people))
+        records.append(result_record(record, found))
+    if "expressions" in rule.compute:
+        records.append(result_record(record, ExpressionsResult(**frame, faces=tuple(_face(face) for face in faces))))
+    return records
+
+
+def rounded_box(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """float32 [4] -> the numbers that are sent."""
+    left, top, right, bottom = (round(float(edge), BOX_DECIMALS) for edge in box)
+    return left, top, right, bottom
+
+
+def _person(person: PersonSeen, rule: StreamRule) -> Person:
+    return Person(
+        box_xyxy=rounded_box(person.box_xyxy),
+        score=round(person.score, SCORE_DECIMALS),
+        track_id=person.track_id,
+        identity=_identity(person.match, rule),
+    )
+
+
+def _identity(match: Match | None, rule: StreamRule) -> Identity:
+    if match is None:
+        return Identity(status="off", gallery=rule.gallery if "identities" in rule.compute else None)
+    return Identity(
+        status=match.status,
+        gallery=rule.gallery,
+        identity_id=match.identity_id,
+        name=match.name,
+        score=None if match.score is None else round(match.score, SCORE_DECIMALS),
+        margin=None if match.margin is None else round(match.margin, SCORE_DECIMALS),
+    )
+
+
+def _face(face: FaceSeen) -> Face:
+    points = face.landmarks_xy
+    landmarks = tuple((round(float(x), BOX_DECIMALS), round(float(y), BOX_DECIMALS)) for x, y in points)
+    reading = face.reading
+    readable = reading is not None and reading.unreadable is None and reading.label is not None
+    return Face(
+        box_xyxy=rounded_box(face.box_xyxy),
+        score=round(face.score, SCORE_DECIMALS),
+        landmarks_xy=landmarks if np.isfinite(points).all() else None,  # type: ignore[arg-type]
+        track_id=face.track_id,
+        expression=_expression(reading) if readable and reading is not None else None,
+        unreadable=None if readable else (reading.unreadable if reading is not None else None) or "not read",
+    )
+
+
+def _expression(reading: Reading) -> Expression:
+    probabilities = {
+        name: round(float(value), SCORE_DECIMALS)
+        for name, value in zip(EXPRESSIONS, reading.probabilities, strict=True)
+    }
+    # Rounded values may tie where the network's do not; the label is the likeliest of what is sent.
+    label = max(probabilities, key=lambda name: (probabilities[name], name == reading.label))
+    return Expression.model_validate(
+        {
+            "probabilities": probabilities,
+            "label": label,
+            "valence": round(reading.valence, SCORE_DECIMALS),
+            "arousal": round(reading.arousal, SCORE_DECIMALS),
+            "uncertainty": round(reading.uncertainty, SCORE_DECIMALS),
+        }
+    )

@@ -1,0 +1,49 @@
+"""The engines of a replica, built or found in the registry, and warm before the replica joins its group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actors.config import AppConfig
+from actors.perception import PROBE_BGR, PerceptionNetworks
+from models.detection import DETECTION_NANO, Detector
+from models.engine import load_engine
+from models.expression import EXPRESSION_NANO, ExpressionReader
+from models.reid import REID_NANO, Embedder
+
+if TYPE_CHECKING:
+    from models.ssr import Reconstructor
+
+__all__ = ["load_perception", "load_reconstruction"]
+
+# What an engine tunes itself for at the first use of a size: the batches that the models cut into, and the two usual
+# shapes of a video frame.
+WARM_BATCHES = (1, 2, 4, 8)
+WARM_SIZES_WH = ((640, 360), (640, 480))
+PERSON_BOX = np.array([[100, 50, 200, 300]], np.float32)
+
+
+def load_perception(config: AppConfig) -> PerceptionNetworks:
+    """Detector, embedder and expression reader. Raises: the errors of `models.engine.load_engine`."""
+    engine = config.engine
+    detector = Detector(
+        load_engine(DETECTION_NANO, engine, from_uint8=True), threshold=config.perception.detector_threshold
+    )
+    embedder = Embedder(load_engine(REID_NANO, engine, from_uint8=True))
+    expressions = ExpressionReader(load_engine(EXPRESSION_NANO, engine, from_uint8=True))
+    for width, height in WARM_SIZES_WH:
+        for count in WARM_BATCHES:
+            detector.detect([np.full((height, width, 3), 114, np.uint8)] * count)
+    for count in WARM_BATCHES:
+        embedder.embed([PROBE_BGR], [np.repeat(PERSON_BOX, count, axis=0)])
+        expressions.read_faces(np.zeros((count, 48, 48), np.uint8))
+    return PerceptionNetworks(detector, embedder, expressions, REID_NANO.stem)
+
+
+def load_reconstruction(config: AppConfig) -> Reconstructor:
+    """The reconstructor. Raises: the errors of `models.engine.load_engine`."""
+    from models.ssr import SSR, Reconstructor
+
+    return Reconstructor(load_engine(SSR, config.engine))

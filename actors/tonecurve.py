@@ -1,0 +1,57 @@
+"""From linear radiance to what a screen shows, for renders that are asked for as png or jpeg.
+
+Exposure: the producer's header, else so that the log-average luminance becomes mid grey (Reinhard et al., "Photographic
+Tone Reproduction", SIGGRAPH 2002, equations 1 and 2), followed slowly so that a stream does not flicker. Curve:
+Narkowicz' fit of ACES (2015). Encoding: sRGB, IEC 61966-2-1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AutoExposure", "to_display"]
+
+MID_GREY = 0.18
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+DARKEST = 1e-4
+FOLLOW = 0.1
+TABLE_SIZE = 4096
+
+
+class AutoExposure:
+    """The exposure of one stream."""
+
+    def __init__(self) -> None:
+        self._log_average: float | None = None
+
+    def reset(self) -> None:
+        """Begin afresh, as after a cut."""
+        self._log_average = None
+
+    def follow(self, linear_rgb: NDArray[np.float32]) -> float:
+        """The factor for this frame, float32 [H, W, 3]."""
+        luminance = linear_rgb[::4, ::4] @ LUMINANCE
+        average = float(np.log(np.maximum(luminance, DARKEST)).mean())
+        previous = self._log_average
+        self._log_average = average if previous is None else previous + FOLLOW * (average - previous)
+        return MID_GREY / math.exp(self._log_average)
+
+
+def to_display(linear_rgb: NDArray[np.float32], exposure: float) -> NDArray[np.uint8]:
+    """float32 [H, W, 3] linear RGB -> uint8 [H, W, 3] BGR, sRGB."""
+    x = np.maximum(linear_rgb, 0) * np.float32(exposure)
+    curve = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
+    steps = (np.clip(curve, 0, 1) * (TABLE_SIZE - 1) + 0.5).astype(np.uint16)
+    return np.ascontiguousarray(_SRGB[steps][..., ::-1])
+
+
+def _srgb_table() -> NDArray[np.uint8]:
+    linear = np.linspace(0, 1, TABLE_SIZE)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(encoded * 255 + 0.5, np.uint8)
+
+
+_SRGB = _srgb_table()
