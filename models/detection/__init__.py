@@ -1,6 +1,7 @@
-"""People and faces with five landmarks, found in one pass: `Detector(engine).detect(images_bgr)`."""
+"""Finding people, and faces with five landmarks, in one pass."""
 
-from models.detection.detections import CLASSES, FACE, PERSON, Detections
-from models.detection.spec import DETECTION_NANO
+from models.detection.detections import Detections
+from models.detection.detector import Detector
+from models.detection.spec import CLASSES, DETECTION_NANO, FACE, LONG_SIDE, PERSON
 
-__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "PERSON", "Detections"]
+__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "LONG_SIDE", "PERSON", "Detections", "Detector"]

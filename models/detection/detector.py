@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.detection.detections import Detections
 from models.detection.postprocess import decode_points
 from models.detection.preprocess import Fit, fit_of, letterbox
-from models.detection.spec import DETECTOR_NANO, LONG_SIDE
+from models.detection.spec import DETECTION_NANO, LONG_SIDE
 from models.engine import Engine
 from models.errors import InputShapeError
 from models.spec import ModelSpec
@@ -23,7 +23,7 @@ BATCHES = (8, 4, 2, 1)
 
 
 class Detector:
-    """The detector behind arrays. `engine` is `load_engine(DETECTOR_NANO, ..., from_uint8=True)`.
+    """The detector behind arrays. `engine` is `load_engine(DETECTION_NANO, ..., from_uint8=True)`.
 
     `long_side` is what a picture's longer side is scaled to; `threshold` the least score; `overlap` the largest IoU
     of two boxes of one class.
@@ -36,7 +36,7 @@ class Detector:
         long_side: int = LONG_SIDE,
         threshold: float = 0.4,
         overlap: float = 0.6,
-        spec: ModelSpec = DETECTOR_NANO,
+        spec: ModelSpec = DETECTION_NANO,
     ) -> None:
         self._engine = engine
         self._input = spec.input.name

@@ -1,4 +1,8 @@
-"""`python -m models.detection.evaluate --data FILE.csv`: AP50 and landmark error on labelled photographs, torch-free.
+"""AP50 and landmark error on labelled photographs, torch-free; public peers by the same protocol in the same run.
+
+    python -m models.detection.evaluate                                  # people and faces of ../shared/data/detect
+    python -m models.detection.evaluate --peer yolox_nano --peer yunet   # beside public detectors
+    python -m models.detection.evaluate --data FILE.csv --long-side 640  # FILE.tar lies beside it
 
 Protocol: every detection of score 0.02 and more; a detection counts for the free label it overlaps most if their IoU
 is 0.5 or more, best scores first; one that lies mostly on an ignored region counts neither way; average precision is
@@ -24,7 +28,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detection import DETECTOR_NANO, FACE, PERSON, Detections, Detector
+from models.detection import DETECTION_NANO, FACE, LONG_SIDE, PERSON, Detections, Detector
+from models.detection.peers import PEERS, find_with
 from models.engine import EngineConfig, load_engine
 
 __all__ = ["evaluate", "main"]
@@ -69,16 +74,37 @@ def evaluate(data: Path, find: Find) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the result as JSON on the last line."""
-    default = Path(os.environ.get("FOVEAL_DATA", "../shared/data")) / "detect" / "person_test.csv"
-    parser = argparse.ArgumentParser(prog="python -m models.detection.evaluate", description=__doc__)
-    parser.add_argument("--data", type=Path, default=default, help="CSV with the tar of the same name beside it")
-    parser.add_argument("--long-side", type=int, default=416)
-    options = parser.parse_args()
-    with load_engine(DETECTOR_NANO, EngineConfig(), from_uint8=True) as engine:
+    """Print a table, and the same as JSON on the last line."""
+    options = _options()
+    rows: list[dict[str, Any]] = []
+    with load_engine(DETECTION_NANO, EngineConfig(), from_uint8=True) as engine:
         detector = Detector(engine, long_side=options.long_side, threshold=MIN_SCORE)
-        result = evaluate(options.data, lambda image: detector.detect([image])[0])
-    print(json.dumps(result | {"data": options.data.name, "long_side": options.long_side}))
+        finders: dict[str, Find] = {DETECTION_NANO.stem: lambda image: detector.detect([image])[0]}
+        finders |= {name: find_with(name, options.mirror) for name in options.peer}
+        for data in options.data:
+            for name, find in finders.items():
+                if name in PEERS and PEERS[name].kind != _read(data)[1]:
+                    continue
+                rows.append({"data": data.name, "detector": name} | evaluate(data, find))
+                print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    print(json.dumps({"long_side": options.long_side, "rows": rows}))
+
+
+def _options() -> argparse.Namespace:
+    shared = Path(os.environ.get("FOVEAL_DATA", "../shared/data"))
+    mirror = Path(os.environ.get("FOVEAL_MODEL_MIRROR", shared / "peers"))
+    parser = argparse.ArgumentParser(
+        prog="python -m models.detection.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, nargs="+", help="CSV files, each with the tar of the same name beside it")
+    parser.add_argument("--long-side", type=int, default=LONG_SIDE, help="of our detector's input, pixels")
+    parser.add_argument("--peer", choices=sorted(PEERS), action="append", default=[], help="may be given repeatedly")
+    parser.add_argument("--mirror", type=Path, default=mirror, help="folder of the peers' files")
+    options = parser.parse_args()
+    options.data = options.data or [shared / "detect" / name for name in ("person_test.csv", "face_test.csv")]
+    return options
 
 
 def _read(path: Path) -> tuple[dict[str, _Labels], int]:

@@ -6,34 +6,37 @@ from pathlib import Path
 
 from models.spec import ModelSpec, Normalize, TensorSpec
 
-__all__ = ["DETECTION_NANO", "GEOMETRY", "STRIDES"]
+__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "LONG_SIDE", "PERSON", "STRIDES"]
 
+PERSON, FACE = 0, 1
+CLASSES = ("person", "face")
 STRIDES = (8, 16, 32)
-"""Pixels between the cells of the three levels, in the order in which the outputs list them."""
-
-GEOMETRY = 18
-"""Numbers a cell: person box 4, face box 4, landmarks 10; `models.detection.postprocess` says how they are coded."""
+LONG_SIDE = 416
 
 DETECTION_NANO = ModelSpec(
-    name="detection-nano",
+    name="detector-nano",
     version=1,
-    paper="cells and box code of YOLOX, Ge et al., 2021, section 2.1; landmarks of YuNet, Wu et al., MIR 2023",
+    paper="after Ge et al., YOLOX, 2021; assignment of Feng et al., TOOD, ICCV 2021",
     inputs=(
         TensorSpec(
             "images",
             layout="NCHW",
             channels="BGR",
-            height_multiple=32,
-            width_multiple=32,
-            meaning="letterboxed frames, 416x416 as a rule",
+            height_multiple=STRIDES[-1],
+            width_multiple=STRIDES[-1],
+            meaning="pictures padded to multiples of 32, never squeezed",
         ),
     ),
     outputs=(
-        TensorSpec("scores", layout="NLC", channels=2, meaning="a cell's score as person and as face, in [0, 1]"),
-        TensorSpec("geometry", layout="NLC", channels=GEOMETRY, meaning="boxes and landmarks, in cells"),
+        TensorSpec(
+            "points",
+            layout="NLC",
+            channels=16,
+            meaning="logits of person and face; distances l, t, r, b and five landmarks (dx, dy) in strides",
+        ),
     ),
     folder=Path(__file__).parent / "weights",
-    licence="research use only: trained on COCO, VOC, Penn-Fudan, HELEN, AFW, FDDB and mask photographs",
+    licence="research use only: trained on photographs of HELEN, AFW, FDDB, COCO, VOC2012 and Penn-Fudan",
     card="models/detection/README.md",
-    normalize=Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), scale=1 / 255),
+    normalize=Normalize(mean=(114.0, 114.0, 114.0), std=(58.0, 58.0, 58.0)),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models.detection.network import DetectorNet
-from models.detection.spec import DETECTOR_NANO
+from models.detection.spec import DETECTION_NANO
 from training.export import export
 
 __all__ = ["ship"]
@@ -19,4 +19,4 @@ def ship(run: Path) -> None:
     network = DetectorNet()
     network.load_state_dict(saved["averaged"])
     trained = {"steps": saved["step"], "minutes": round(saved["spent_s"] / 60, 1)}
-    print(export(network, DETECTOR_NANO, (torch.zeros(2, 3, 96, 128),), metrics={"training": trained}))
+    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics={"training": trained}))

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models.detection.network import DetectorNet
+from models.detection.peers import YoloxNano, YuNet
 from training.detection.data import FACE, PERSON, Sample, augment, load_samples, normalize_batch
 from training.detection.loss import DetectionLoss
-from training.detection.teach import FaceTeacher, PersonTeacher, teach
+from training.detection.teach import teach
 
 __all__ = ["load_training_set", "train"]
 
@@ -33,8 +34,8 @@ def load_training_set(data: Path, peers: Path, cache: Path) -> list[Sample]:
     """Both parts, each with the other class's labels by the peers."""
     people = load_samples(data / "person_train.csv", PERSON)
     faces = load_samples(data / "face_train.csv", FACE)
-    teach(people, FACE, FaceTeacher(peers / "yunet_n_dynamic.onnx"), cache / "yunet.json")
-    teach(faces, PERSON, PersonTeacher(peers / "yolox_nano.onnx"), cache / "yolox.json")
+    teach(people, FACE, YuNet(peers / "yunet_n_dynamic.onnx"), cache / "yunet.json")
+    teach(faces, PERSON, YoloxNano(peers / "yolox_nano.onnx"), cache / "yolox.json")
     return people + faces
 
 
