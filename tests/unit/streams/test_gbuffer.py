@@ -158,7 +158,10 @@ def test_an_openexr_file_may_not_lie_or_lack(planes: Planes) -> None:
 @pytest.mark.parametrize("compression", ["NO", "ZIPS", "ZIP"])
 def test_what_the_openexr_library_writes_is_read(compression: str) -> None:
     rng = np.random.default_rng(5)
-    channels = {"depth.Z": rng.random((37, 9)).astype(np.float32), "extra.Y": rng.random((37, 9)).astype(np.float16)}
+    channels: Planes = {
+        "depth.Z": rng.random((37, 9)).astype(np.float32),
+        "extra.Y": rng.random((37, 9)).astype(np.float16),
+    }
     channels["metallic.Y"] = np.zeros((37, 9), np.float16)
     header = {"compression": getattr(OpenEXR, f"{compression}_COMPRESSION"), "type": OpenEXR.scanlineimage}
     file = io.BytesIO()

@@ -20,9 +20,18 @@ class Clock:
         return self.now_s
 
 
-def part(offset: int, value: bytes | None, *, seq: int = 1, index: int = 0, parts: int = 1, **other: int) -> RawRecord:
+def part(
+    offset: int,
+    value: bytes | None,
+    *,
+    seq: int = 1,
+    index: int = 0,
+    parts: int = 1,
+    width: int = 8,
+    height: int = 8,
+) -> RawRecord:
     headers = SentFrameHeaders(
-        codec=FrameCodec.JPEG, seq=seq, captured_at_ns=5, part=index, parts=parts, **{"width": 8, "height": 8, **other}
+        codec=FrameCodec.JPEG, seq=seq, captured_at_ns=5, width=width, height=height, part=index, parts=parts
     )
     return RawRecord(Origin("foveal.frames", 0, offset), b"cam", encode(headers), value, 1000 + offset)
 
