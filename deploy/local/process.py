@@ -23,6 +23,8 @@ LOOPBACK = "127.0.0.1"
 GUARD = "read -r line; kill -KILL 0"
 LOG_LINES_SHOWN = 20
 POLL_S = 0.02
+# Servers that are to outlive this process: kept, for a Popen that is collected while its process runs warns of a leak.
+_OUTLIVING: list[subprocess.Popen[bytes]] = []
 
 
 class ServerProcess:
@@ -55,7 +57,9 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=outlive_parent, process_group=None if outlive_parent else 0,
             )  # fmt: skip
-        if not outlive_parent:
+        if outlive_parent:
+            _OUTLIVING.append(self._process)
+        else:
             self._guard = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD], stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=self._process.pid,

@@ -61,13 +61,16 @@ def test_killed_under_load(kafka: str, slot: str) -> None:
         with _load(config) as sent:
             _wait_for_all(results, since=0.0)
             for kill in range(KILLS):
-                workers.pop(victim).kill()
+                dead = workers.pop(victim)
+                dead.kill()
                 killed_at = time.monotonic()
+                dead.wait()
                 time.sleep(0.5)
                 name = victim if slot == "the same" else f"w{kill}"
                 workers[name] = _worker(config, name)
                 victim = name if slot == "the same" or kill % 2 else next(iter(workers))
                 gap_s = _wait_for_all(results, since=killed_at + 0.1) - killed_at
+                print(f"{slot} slot, kill {kill}: {gap_s:.2f} s until every partition had new results")
                 assert gap_s < NEW_RESULT_WITHIN_S, f"kill {kill}: {gap_s:.1f} s until every partition had new results"
         deadline = time.monotonic() + 60
         while len(results.seen) < sent[0] and time.monotonic() < deadline:
