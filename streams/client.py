@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import TopicPartition
 
@@ -27,6 +28,7 @@ __all__ = [
     "close_producer",
     "connect",
     "describe_cluster",
+    "leave_group",
     "open_admin",
     "open_producer",
     "open_reader",
@@ -124,6 +126,18 @@ def describe_cluster(config: StreamsConfig) -> ClusterInfo:
     finally:
         admin.close()
     return ClusterInfo(str(said.get("cluster_id", "")), len(said.get("brokers", ())), said.get("controller_id"))
+
+
+def leave_group(config: StreamsConfig, group: str, member_id: str) -> None:
+    """Take a static member out of its group: it does not leave by itself, its partitions wait for the session timeout.
+
+    Raises: BrokerUnavailableError; KafkaError.
+    """
+    admin = open_admin(config)
+    try:
+        admin.remove_group_members(group, [MemberToRemove(group_instance_id=member_id)])
+    finally:
+        admin.close()
 
 
 def tail(

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kafka import KafkaConsumer
-from kafka.admin import MemberToRemove
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import FencedInstanceIdError, KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.broker_errors import ConsumerFailedError, MemberFencedError, TopicMissingError
-from streams.client import open_admin, open_reader, raw_record
+from streams.client import leave_group, open_reader, raw_record
 from streams.config import StreamsConfig
 from streams.errors import StreamError
 from streams.inbox import Inbox
@@ -159,7 +158,10 @@ class StreamConsumer:
         if client is not None:
             client.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
             if leave and self.member_id is not None and not isinstance(self.failure, MemberFencedError):
-                self._remove_member(self.member_id)
+                try:
+                    leave_group(self._config, self.group, self.member_id)
+                except (KafkaError, StreamError) as error:
+                    log.warning("group %s: could not leave (%s); the group notices by itself", self.group, error)
         self._state = "closed"
 
     def group_metadata(self) -> Any:
@@ -380,17 +382,6 @@ class StreamConsumer:
         if wait and not moved.seen.wait(self._bounds.revoke_wait_s):
             log.warning("group %s: partitions %s leave before their work was published", self.group, sorted(going))
         self.ledgers.revoke((self.topic, partition) for partition in going)
-
-    def _remove_member(self, member_id: str) -> None:
-        """A static member does not leave by itself; its partitions would wait for the session timeout."""
-        try:
-            admin = open_admin(self._config)
-            try:
-                admin.remove_group_members(self.group, [MemberToRemove(group_instance_id=member_id)])
-            finally:
-                admin.close()
-        except (KafkaError, StreamError) as error:
-            log.warning("group %s: could not leave (%s); the group notices by itself", self.group, error)
 
 
 @dataclass(slots=True)
