@@ -1,42 +1,55 @@
-"""The whole service under a benchmark: its own Kafka, Valkey and Ray, filled topics, results read by their append times."""
+"""The whole service under a benchmark: its own Kafka, Valkey and Ray, and the frames that go in and come out."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from actors.config import AppConfig, parse_config
 from benchmarks.footage import Footage
 from deploy.local import LocalStack
-from foveal.producers import FrameProducer
-from foveal.results import Results
 from foveal.session import LocalSession
+from foveal.settings import home_folder
+from streams.client import open_producer, tail
+from streams.cloudevents import parse_event
+from streams.config import StreamsConfig
+from streams.headers import FrameCodec, SentFrameHeaders, encode
+from streams.records import Origin
 from streams.topics import ensure_topics
 
-__all__ = ["Appends", "append_times", "benchmark_config", "fill", "running_service", "running_stack"]
+__all__ = ["Answer", "Answers", "Sender", "benchmark_config", "running_service", "running_stack"]
 
-# origin offset -> (partition, seq, append of the result in milliseconds since 1970)
-Appends = dict[tuple[int, int], int]
-PARTITIONS = 1
-POLL_S = 0.05
+PERCEPTION = "PerceptionActor"
+IDLE_S = 2.0
+"""A silent stream's state goes after it; short, so that streams can come and go by the hundred."""
 
 
-def benchmark_config(bootstrap_servers: str, redis_url: str, *, threads: int = 0) -> AppConfig:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One result: of which input offset, and when both were appended, milliseconds since 1970 by the broker's clock."""
+
+    offset: int
+    frame_appended_ms: int
+    appended_ms: int
+
+
+def benchmark_config(bootstrap_servers: str, redis_url: str) -> AppConfig:
     """One perception replica that computes everything and drops nothing; no reconstruction, no gateway."""
     return parse_config(
         {
             "streams": {
                 "bootstrap_servers": [bootstrap_servers],
-                "topics": {
-                    "frames": {"name": "foveal.frames", "partitions": PARTITIONS, "max_message_bytes": 8 * 2**20}
-                },
+                "topics": {"frames": {"name": "foveal.frames", "partitions": 1, "max_message_bytes": 8 * 2**20}},
             },
             "gallery": {"url": redis_url},
-            "engine": {"threads": threads} if threads else {},
-            "perception": {"streams": [{"freshness": "all"}]},
+            "engine": {"cache_dir": str(home_folder() / "engines")},
+            "perception": {"streams": [{"freshness": "all"}], "loop": {"stream_idle_s": IDLE_S}},
             "reconstruction": {"placement": {"replicas": 0}},
             "gateway": {"placement": {"replicas": 0}},
         }
@@ -64,30 +77,77 @@ def running_service(config: AppConfig) -> Iterator[LocalSession]:
         yield session
 
 
-def fill(config: AppConfig, footage: Footage, streams: int, frames: int) -> None:
-    """Put `frames` frames into the input topic, round robin over `streams` streams."""
-    producers = [FrameProducer(f"bench-{index}", config=config.streams) for index in range(streams)]
-    for index in range(frames):
-        producers[index % streams].send_encoded(
-            footage.jpegs[(index // streams) % len(footage.jpegs)], width=footage.width, height=footage.height
+class Sender:
+    """One producer for any number of streams; each stream has its own numbers and walks through the footage."""
+
+    def __init__(self, config: StreamsConfig, footage: Footage) -> None:
+        self._footage = footage
+        self._topic = config.topics.frames.name
+        self._seqs: dict[str, int] = {}
+        self._producer = open_producer(config, linger_ms=0)
+
+    def send(self, stream_id: str) -> Any:
+        """Send the stream's next frame; the future of its acknowledgement."""
+        seq = self._seqs.get(stream_id, 0)
+        self._seqs[stream_id] = seq + 1
+        headers = SentFrameHeaders(
+            codec=FrameCodec.JPEG,
+            seq=seq,
+            captured_at_ns=time.time_ns(),
+            width=self._footage.width,
+            height=self._footage.height,
         )
-    for producer in producers:
-        producer.close()
+        payload = self._footage.jpegs[seq % len(self._footage.jpegs)]
+        return self._producer.send(self._topic, key=stream_id.encode(), value=payload, headers=list(encode(headers)))
+
+    def fill(self, stream_ids: Sequence[str], frames: int) -> int:
+        """Send `frames` frames, round robin, as fast as the broker takes them; returns when it had the last, ms."""
+        futures = [self.send(stream_ids[index % len(stream_ids)]) for index in range(frames)]
+        return max(int(future.get(timeout=60).timestamp) for future in futures)
+
+    def close(self) -> None:
+        """Leave."""
+        self._producer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def append_times(config: AppConfig, expected: int, timeout_s: float) -> list[tuple[tuple[int, int], int]]:
-    """Read people results until `expected` are there: ((partition, offset) of the input, append in ms), in order.
+class Answers:
+    """The results of `foveal.people` from the moment that this is made."""
 
-    Raises: TimeoutError with how many came.
-    """
-    found: dict[tuple[int, int], int] = {}
-    deadline = time.monotonic() + timeout_s
-    results = Results("people", from_beginning=True, config=config.streams)
-    with results:
-        for result in results:
-            found[result.origin.partition, result.origin.offset] = result.appended_at_ms
-            if len(found) >= expected:
-                break
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(found)} of {expected} results after {timeout_s:g} s")
-    return sorted(found.items(), key=lambda item: item[1])
+    def __init__(self, config: StreamsConfig) -> None:
+        self._stop = threading.Event()
+        self._records = tail(config, ("people",), stop=self._stop)
+
+    def take(self, count: int, timeout_s: float) -> list[Answer]:
+        """Wait for `count` results; in the order of their append. Raises: TimeoutError with how many came."""
+        found: list[Answer] = []
+        alarm = threading.Timer(timeout_s, self._stop.set)
+        alarm.start()
+        try:
+            while len(found) < count:
+                record = next(self._records, None)
+                if record is None:
+                    raise TimeoutError(f"{len(found)} of {count} results after {timeout_s:g} s")
+                event = parse_event(record[1].headers)
+                found.append(
+                    Answer(Origin.parse(event.id).offset, int(event.appended_at_ms or 0), record[1].appended_at_ms)
+                )
+        finally:
+            alarm.cancel()
+        return sorted(found, key=lambda answer: (answer.appended_ms, answer.offset))
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        next(self._records, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
