@@ -42,7 +42,7 @@ class ExpressionNet(nn.Module):
                 layers.append(ResidualBlock(channels, width, stride if block == 0 else 1))
                 channels = width
         self.backbone = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(0.1)
         self.expression = nn.Linear(FEATURE_DIM, EXPRESSION_COUNT)
         self.affect = nn.Linear(FEATURE_DIM, 2)
         self.doubt = nn.Sequential(nn.Linear(FEATURE_DIM, 64), nn.ReLU(inplace=True), nn.Linear(64, 1))

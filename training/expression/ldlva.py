@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LabelDistributions", "discriminative_loss"]
+__all__ = ["LARGEST_LAMBDA", "LabelDistributions", "discriminative_loss"]
 
-LARGEST_LAMBDA = 0.6
+LARGEST_LAMBDA = 0.35
+"""Left free, the factors rise until the network mostly learns its own opinion, and rare classes are lost."""
 
 
 class LabelDistributions(nn.Module):

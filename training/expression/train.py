@@ -22,7 +22,7 @@ from models.expression.network import EXPRESSION_COUNT, FEATURE_DIM, ExpressionN
 from training.expression.affect import affect_of, nearest
 from training.expression.augment import augment_faces, normalize_faces
 from training.expression.data import FaceSet, read_faces, validation_split
-from training.expression.ldlva import LabelDistributions, discriminative_loss
+from training.expression.ldlva import LARGEST_LAMBDA, LabelDistributions, discriminative_loss
 
 __all__ = ["TrainConfig", "outputs_of", "train"]
 
@@ -182,6 +182,7 @@ class _State:
         self.network.load_state_dict(kept["network"])
         self.average.load_state_dict(kept["average"])
         self.distributions.load_state_dict(kept["distributions"])
+        self.distributions.factor.clamp_(0, LARGEST_LAMBDA)
         with torch.no_grad():
             self.centres.copy_(kept["centres"])
         self.optimizer.load_state_dict(kept["optimizer"])

@@ -1,0 +1,77 @@
+"""The Market protocol against a case worked out by hand, and the reading of crops."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.reid.data import NoCropsError, development_split, read_crops
+from training.reid.protocol import market_metrics, query_indices
+
+
+def test_queries_are_one_per_identity_and_camera_by_the_smallest_name() -> None:
+    names = ["0002_c2s1_5.jpg", "0002_c1s1_9.jpg", "0002_c1s1_1.jpg", "0000_c1s1_1.jpg", "-1_c1s1_1.jpg"]
+    identities, cameras = np.array([2, 2, 2, 0, -1]), np.array([2, 1, 1, 1, 1])
+    assert query_indices(names, identities, cameras).tolist() == [0, 2]
+
+
+def test_a_case_by_hand() -> None:
+    angles = np.deg2rad([0, 10, 20, 30, 40, 5, 3])
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    #                      query  true  other  true  distractor  same camera  junk
+    identities = np.array([1, 1, 2, 1, 0, 1, -1])
+    cameras = np.array([1, 2, 2, 3, 2, 1, 2])
+    found = market_metrics(embeddings, identities, cameras, np.array([0]))
+    # Left in the ranking: true (10), other (20), true (30), distractor (40).
+    assert found["mAP"] == pytest.approx(100 * (1 / 1 + 2 / 3) / 2)
+    assert found["mINP"] == pytest.approx(100 * 2 / 3)
+    assert found["rank1"] == 100
+    assert (found["queries"], found["gallery"]) == (1, 5)
+
+
+def test_without_a_second_camera_there_is_nothing_to_measure() -> None:
+    with pytest.raises(ValueError, match="two cameras"):
+        market_metrics(np.eye(2, dtype=np.float32), np.array([1, 1]), np.array([1, 1]), np.array([0]))
+
+
+def test_a_tar_and_a_folder_are_read_alike(tmp_path: Path) -> None:
+    names = ["0007_c1s1_000001_01.jpg", "-1_c3s1_000001_01.png", "notes.txt", "readme.jpg"]
+    with tarfile.open(tmp_path / "crops.tar", "w") as archive:
+        for value, name in enumerate(names):
+            data = (
+                cv2.imencode(Path(name).suffix, np.full((64, 32, 3), 60 * value, np.uint8))[1].tobytes()
+                if (not name.endswith("txt"))
+                else b"no picture"
+            )
+            (tmp_path / "crops").mkdir(exist_ok=True)
+            (tmp_path / "crops" / name).write_bytes(data)
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    from_tar, from_folder = read_crops(tmp_path / "crops.tar"), read_crops(tmp_path / "crops")
+    assert from_tar.names == from_folder.names == ("-1_c3s1_000001_01.png", "0007_c1s1_000001_01.jpg")
+    assert from_tar.identities.tolist() == [-1, 7]
+    assert from_tar.cameras.tolist() == [3, 1]
+    assert from_tar.images.shape == (2, 128, 64, 3)
+
+
+def test_a_folder_without_crops_says_what_it_wants(tmp_path: Path) -> None:
+    with pytest.raises(NoCropsError, match="0002_c1s1_000551_01"):
+        read_crops(tmp_path)
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0007_c1s1_000001_01.jpg").write_bytes(b"\xff\xd8broken")
+    with pytest.raises(ValueError, match="0007_c1s1_000001_01"):
+        read_crops(tmp_path)
+
+
+def test_the_split_takes_the_smallest_digests(tmp_path: Path) -> None:
+    for identity in range(1, 9):
+        cv2.imwrite(str(tmp_path / f"{identity:04d}_c1s1_000001_01.png"), np.zeros((128, 64, 3), np.uint8))
+    train, test = development_split(read_crops(tmp_path), held_out=3)
+    assert not set(train.identities) & set(test.identities)
+    assert sorted(test.identities.tolist()) == [4, 5, 8]  # by sha256 of "0004" and so on
