@@ -167,8 +167,8 @@ class LocalSession:
         # Short, because Ray puts Unix sockets (107 characters at most) beneath it.
         self._ray_folder = Path(tempfile.mkdtemp(prefix="foveal-ray-", dir="/tmp"))
         os.environ.update(RAY_ENVIRONMENT)
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # One a process, since Ray reads it once; otherwise it would write one into the user's home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init(
             address="local",
             num_cpus=self._cpus(),
@@ -232,7 +232,6 @@ class LocalSession:
             finally:
                 ray.shutdown()
                 self._ray_up = False
-                os.environ.pop("RAY_AUTH_TOKEN", None)
         if self._ray_folder is not None:
             shutil.rmtree(self._ray_folder, ignore_errors=True)
             self._ray_folder = None
