@@ -1,8 +1,8 @@
 """From linear radiance to what a screen shows, for renders that are asked for as png or jpeg.
 
 Exposure: the producer's header, else so that the log-average luminance becomes mid grey (Reinhard et al., "Photographic
-Tone Reproduction", SIGGRAPH 2002, equations 1 and 2), followed slowly so that a stream does not flicker. Curve:
-Narkowicz' fit of ACES (2015). Encoding: sRGB, IEC 61966-2-1.
+Tone Reproduction", SIGGRAPH 2002, equations 1 and 2), followed slowly so that a stream does not flicker. Curve: clamped
+sRGB (IEC 61966-2-1), as the evaluation of the network has it; by a table, since the power of every pixel costs more than all else here.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ class AutoExposure:
 
 def to_display(linear_rgb: NDArray[np.float32], exposure: float) -> NDArray[np.uint8]:
     """float32 [H, W, 3] linear RGB -> uint8 [H, W, 3] BGR, sRGB."""
-    x = np.maximum(linear_rgb, 0) * np.float32(exposure)
-    curve = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
-    steps = (np.clip(curve, 0, 1) * (TABLE_SIZE - 1) + 0.5).astype(np.uint16)
+    scaled = np.clip(linear_rgb * np.float32(exposure), 0, 1)
+    steps = (scaled * (TABLE_SIZE - 1) + 0.5).astype(np.uint16)
     return np.ascontiguousarray(_SRGB[steps][..., ::-1])
 
 

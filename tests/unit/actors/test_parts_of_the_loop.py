@@ -19,6 +19,7 @@ from actors.decoding import reduce_for
 from actors.endings import isolate
 from actors.streamstate import StreamStates
 from actors.tonecurve import AutoExposure, to_display
+from models.ssr import to_bgr8
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,12 @@ def test_never_more_replicas_than_partitions() -> None:
 )
 def test_a_frame_is_decoded_no_larger_than_it_is_needed(size: Any, compute: Any, expected: int) -> None:
     assert reduce_for(size, StreamRule(compute=compute), 416) == expected
+
+
+def test_the_tone_curve_is_that_of_the_networks_evaluation() -> None:
+    linear = np.random.default_rng(5).gamma(1.0, 0.3, (32, 32, 3)).astype(np.float32)
+    difference = to_display(linear, 0.7).astype(int) - to_bgr8(linear, 0.7)
+    assert np.abs(difference).max() <= 1
 
 
 def test_exposure_makes_mid_grey_of_the_average_and_does_not_flicker() -> None:
