@@ -20,13 +20,14 @@ from training.detection.teach import teach
 
 __all__ = ["load_training_set", "train"]
 
-SIZES = (256, 288, 320, 352)
+SIZES = (224, 256, 288, 320)
 BATCH = 16
 RATE, FINAL_RATE = 2e-3, 2e-5
 DECAY = 0.03
 WARMUP_STEPS = 200
 AVERAGE = 0.998
 CHECKPOINT_S = 120.0
+LOG_EVERY = 50
 CALM_SHARE = 0.15  # the last part without mosaic, so that whole pictures are seen as they will be
 
 
@@ -44,7 +45,8 @@ def train(samples: list[Sample], run: Path, *, minutes: float, seed: int = 0, th
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
-    network = DetectorNet()
+    # On a CPU this order of memory makes a step a quarter faster.
+    network = DetectorNet().to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(network).eval()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
@@ -73,6 +75,7 @@ def train(samples: list[Sample], run: Path, *, minutes: float, seed: int = 0, th
         mosaic = 0.0 if progress > 1 - CALM_SHARE else 0.6
         batch = [augment(samples, int(i), size, rng, mosaic=mosaic) for i in rng.integers(len(samples), size=BATCH)]
         images = torch.from_numpy(normalize_batch([one.image for one in batch]))
+        images = images.to(memory_format=torch.channels_last)
         loss, parts = loss_of(network.train()(images), size, *_padded(batch))
         optimizer.zero_grad()
         loss.backward()
@@ -82,14 +85,14 @@ def train(samples: list[Sample], run: Path, *, minutes: float, seed: int = 0, th
         _average(averaged, network, min(AVERAGE, (1 + step) / (20 + step)))
         for name, value in {**parts, "loss": loss.item()}.items():
             sums[name] = sums.get(name, 0.0) + value
-        if step % 50 == 0:
+        if step % LOG_EVERY == 0:
             line = {
                 "step": step,
                 "epoch": round(step * BATCH / len(samples), 2),
                 "minutes": round(spent / 60, 1),
                 "rate": rate,
             }
-            line |= {name: round(value / 50, 4) for name, value in sums.items()}
+            line |= {name: round(value / LOG_EVERY, 4) for name, value in sums.items()}
             with (run / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             sums = {}
