@@ -54,7 +54,9 @@ def test_the_readme_s_commands_work_one_after_the_other(desk: Path) -> None:
     ran = []
     for command in commands():
         if command[0] == "make":
-            assert subprocess.run(["make", "-n", command[1]], cwd=ROOT, capture_output=True, check=False).returncode == 0
+            assert (
+                subprocess.run(["make", "-n", command[1]], cwd=ROOT, capture_output=True, check=False).returncode == 0
+            )
             continue
         assert command[0] == ".venv/bin/foveal"
         if command[1] == FOLLOWS:
