@@ -60,7 +60,7 @@ def train(data: Path, run: Path, config: TrainConfig, *, resume: bool = True) ->
     path = run / "checkpoint.pt"
     if resume and path.exists():
         state.load(path)
-    log = (run / "log.jsonl").open("a")
+    log = run / "log.jsonl"
     images, targets = torch.from_numpy(crops.images), torch.from_numpy(labels.astype(np.int64))
     # A resumed run draws other batches than the first: the seed moves with the seconds spent.
     generator = torch.Generator().manual_seed(config.seed + int(state.spent_s))
@@ -179,7 +179,8 @@ def _score(network: nn.Module, crops: CropSet) -> dict[str, float]:
     }
 
 
-def _say(log: object, **row: object) -> None:
+def _say(log: Path, **row: object) -> None:
     line = json.dumps(row)
-    print(line, file=log, flush=True)  # type: ignore[call-overload]
+    with log.open("a", encoding="utf-8") as file:
+        print(line, file=file)
     print(line, flush=True)

@@ -14,10 +14,12 @@ def synthetic(folder: Path, identities: int = 124) -> Path:
     generator = np.random.default_rng(0)
     for identity in range(1, identities + 1):
         colour = generator.integers(0, 256, (2, 1, 1, 3))
-        for camera in (1, 2):
+        for camera, moment in ((1, 1), (1, 2), (2, 1), (2, 2)):
             noise = generator.integers(-20, 20, (128, 64, 3))
             crop = np.concatenate([np.broadcast_to(c, (64, 64, 3)) for c in colour]) + noise
-            cv2.imwrite(str(folder / f"{identity:04d}_c{camera}s1_000001_01.png"), crop.clip(0, 255).astype(np.uint8))
+            cv2.imwrite(
+                str(folder / f"{identity:04d}_c{camera}s1_{moment:06d}_01.png"), crop.clip(0, 255).astype(np.uint8)
+            )
     return folder
 
 

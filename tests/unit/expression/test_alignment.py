@@ -75,6 +75,6 @@ def test_faces_that_cannot_be_read_say_why() -> None:
     sharp = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     assert flaw_of_face(sharp) is None
     assert flaw_of_face(np.full((48, 48), 90, np.uint8)) == "no contrast"
-    blurred = cv2.GaussianBlur(sharp, (0, 0), 6)
+    blurred = cv2.GaussianBlur(sharp.astype(np.float32), (0, 0), 6)
     spread = cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX)
     assert flaw_of_face(np.asarray(spread, np.uint8)) == "too blurred"
