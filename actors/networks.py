@@ -12,6 +12,7 @@ from models.detection import DETECTION_NANO, Detector
 from models.engine import load_engine
 from models.expression import EXPRESSION_NANO, ExpressionReader
 from models.reid import REID_NANO, Embedder
+from models.tracking import Tracker
 
 if TYPE_CHECKING:
     from models.ssr import Reconstructor
@@ -39,6 +40,7 @@ def load_perception(config: AppConfig) -> PerceptionNetworks:
     for count in WARM_BATCHES:
         embedder.embed([PROBE_BGR], [np.repeat(PERSON_BOX, count, axis=0)])
         expressions.read_faces(np.zeros((count, 48, 48), np.uint8))
+    Tracker(config.perception.tracking)  # its package takes a second to import
     return PerceptionNetworks(detector, embedder, expressions, REID_NANO.stem)
 
 
