@@ -162,7 +162,9 @@ class LocalKafka:
         return path
 
     def _format(self, jars: list[Path], config: Path, timeout_s: float) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # One that begins with a dash would be read as an option, as one in 64 would: the first bit is cleared.
+        name = uuid.uuid4().bytes
+        cluster_id = base64.urlsafe_b64encode(bytes([name[0] & 0x7F]) + name[1:]).decode().rstrip("=")
         command = java_command(
             jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), heap_mb=128,
             options=["-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"],
