@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from models.detection.golden import GOLDEN, drawn_picture, summary
 from models.detection.network import DetectorNet
 from models.detection.spec import DETECTION_NANO
+from training.detection.data import normalize_batch
 from training.export import export
 
 __all__ = ["ship"]
@@ -18,5 +21,13 @@ def ship(run: Path) -> None:
     saved = torch.load(run / "checkpoint.pt", weights_only=True)
     network = DetectorNet()
     network.load_state_dict(saved["averaged"])
-    trained = {"steps": saved["step"], "minutes": round(saved["spent_s"] / 60, 1)}
-    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics={"training": trained}))
+    metrics = {
+        "training": {"steps": saved["step"], "minutes": round(saved["spent_s"] / 60, 1)},
+        GOLDEN: summary(_points(network)),
+    }
+    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics=metrics))
+
+
+@torch.inference_mode()
+def _points(network: DetectorNet) -> np.ndarray:
+    return network.eval()(torch.from_numpy(normalize_batch([drawn_picture()]))).numpy()
