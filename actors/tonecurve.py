@@ -2,7 +2,8 @@
 
 Exposure: the producer's header, else so that the log-average luminance becomes mid grey (Reinhard et al., "Photographic
 Tone Reproduction", SIGGRAPH 2002, equations 1 and 2), followed slowly so that a stream does not flicker. Curve: clamped
-sRGB (IEC 61966-2-1), as the evaluation of the network has it; by a table, since the power of every pixel costs more than all else here.
+sRGB (IEC 61966-2-1), as the evaluation of the network has it; by a table,
+since the power of every pixel costs more than all else here.
 """
 
 from __future__ import annotations
