@@ -8,10 +8,11 @@ from models.expression.spec import EXPRESSION_NANO
 from models.mirror import PublicWeights
 from models.reid.spec import REID_NANO
 from models.spec import ModelSpec
+from models.ssr.spec import SSR
 
 __all__ = ["CATALOGUE", "PUBLIC", "find_public", "find_spec"]
 
-CATALOGUE: dict[str, ModelSpec] = {spec.name: spec for spec in (DETECTION_NANO, REID_NANO, EXPRESSION_NANO)}
+CATALOGUE: dict[str, ModelSpec] = {spec.name: spec for spec in (DETECTION_NANO, REID_NANO, EXPRESSION_NANO, SSR)}
 
 PUBLIC: dict[str, PublicWeights] = {
     weights.name: weights

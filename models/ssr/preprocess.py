@@ -1,0 +1,102 @@
+"""Planes of one frame to the network's frame tensor, and the two numbers that make it independent of units.
+
+The order of channels is that of `models.ssr.network`: radiance, mask, albedo, normal, shadow, transparent, depth,
+metallic, roughness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.ssr.errors import PlanesError
+
+__all__ = [
+    "MEAN_RADIANCE",
+    "PLANE_CHANNELS",
+    "PLANE_ORDER",
+    "check_planes",
+    "depth_mean",
+    "frame_tensor",
+    "radiance_mean",
+]
+
+PLANE_CHANNELS = {
+    "radiance": 3,
+    "mask": 1,
+    "albedo": 3,
+    "normal": 3,
+    "shadow": 3,
+    "transparent": 3,
+    "depth": 1,
+    "metallic": 1,
+    "roughness": 1,
+    "motion": 2,
+}
+PLANE_ORDER = tuple(name for name in PLANE_CHANNELS if name != "motion")
+OPTIONAL = frozenset({"shadow", "transparent", "metallic", "roughness"})
+"""Planes that a renderer may leave out: they count as 0 (roughness as 1)."""
+MEAN_RADIANCE = 0.3
+"""The traced pixels' mean after scaling."""
+
+Planes = Mapping[str, NDArray[Any]]
+
+
+def check_planes(planes: Planes) -> tuple[int, int]:
+    """Height and width of a frame's planes.
+
+    Raises: PlanesError if a plane is missing, of another size or number of channels, not numeric, or not finite.
+    """
+    if "radiance" not in planes or planes["radiance"].ndim != 3:
+        raise PlanesError("radiance", "expected an array [H, W, 3]; send the traced radiance")
+    height, width = planes["radiance"].shape[:2]
+    for name, channels in PLANE_CHANNELS.items():
+        if name not in planes:
+            if name in OPTIONAL:
+                continue
+            raise PlanesError(name, "is missing; only shadow, transparent, metallic and roughness may be left out")
+        values = planes[name]
+        shape = (height, width) if channels == 1 else (height, width, channels)
+        if values.shape != shape:
+            raise PlanesError(name, f"expected shape {shape}, got {values.shape}; all planes of a frame have one size")
+        if values.dtype.kind not in "fuib":
+            raise PlanesError(name, f"expected numbers, got {values.dtype}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise PlanesError(name, "has NaN or infinite values; replace them with 0 before sending")
+    return height, width
+
+
+def radiance_mean(planes: Planes) -> float:
+    """Mean of the traced pixels' channels, fireflies cut at 20 times the plain mean; 0 for a black frame."""
+    traced = planes["radiance"][planes["mask"] > 0].astype(np.float32)
+    if traced.size == 0:
+        return 0.0
+    return float(np.minimum(traced, 20 * traced.mean()).mean())
+
+
+def depth_mean(planes: Planes) -> float:
+    """Mean of the depth plane, in its own unit; 0 where nothing was hit."""
+    return float(planes["depth"].mean(dtype=np.float64))
+
+
+def frame_tensor(planes: Planes, radiance_scale: float, depth_scale: float) -> NDArray[np.float32]:
+    """[19, H, W] with radiance and depth multiplied by their scales; planes that were left out are filled in."""
+    height, width = planes["radiance"].shape[:2]
+    frame = np.empty((19, height, width), np.float32)
+    at = 0
+    for name in PLANE_ORDER:
+        channels = PLANE_CHANNELS[name]
+        if name not in planes:
+            frame[at : at + channels] = 1.0 if name == "roughness" else 0.0
+        elif channels == 1:
+            frame[at] = planes[name]
+        else:
+            frame[at : at + channels] = np.moveaxis(planes[name], -1, 0)
+        at += channels
+    frame[0:3] *= radiance_scale
+    np.maximum(frame[0:3], 0, out=frame[0:3])
+    frame[16] *= depth_scale
+    return frame

@@ -1,0 +1,92 @@
+"""Frames of planes to whole pictures: several streams of one size in a batch, each with its own history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.engine import Engine
+from models.errors import InputShapeError
+from models.ssr.history import History
+from models.ssr.preprocess import MEAN_RADIANCE, check_planes, depth_mean, frame_tensor, radiance_mean
+from models.ssr.spec import SIDE_MULTIPLE
+from models.ssr.warp import warp
+
+__all__ = ["Reconstructor"]
+
+MEMORY_FRAMES = 8
+"""The exposure follows the mean radiance of about so many frames."""
+HISTORY_CHANNELS = 11
+RADIANCE_CHANNELS = np.r_[0:3, 4:7]
+DEPTH_CHANNEL = 10
+EMPTY = 1e-8
+Planes = Mapping[str, NDArray[Any]]
+
+
+class Reconstructor:
+    """The reconstruction network behind arrays. `engine` is `load_engine(SSR, ...)` with open sizes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def reconstruct(
+        self, frames: Sequence[Planes], histories: Sequence[History | None]
+    ) -> list[tuple[NDArray[np.float32], History]]:
+        """Reconstruct one frame of each stream.
+
+        `frames`: planes by name, as in docs/architecture.md, of any float or integer type. A history of None, or of
+        another size, begins afresh. Frames of one size are inferred together.
+        Returns for each the linear radiance float32 [H, W, 3], in the unit of its input, and the stream's new history.
+        Raises: PlanesError (missing, misshapen or not finite planes), InputShapeError (counts differ), EngineError.
+        """
+        if len(frames) != len(histories):
+            raise InputShapeError(f"expected a history or None for each of {len(frames)} frames, got {len(histories)}")
+        sizes = [check_planes(planes) for planes in frames]
+        results: dict[int, tuple[NDArray[np.float32], History]] = {}
+        for size in dict.fromkeys(sizes):
+            chosen = [index for index, other in enumerate(sizes) if other == size]
+            batch = self._batch([frames[index] for index in chosen], [histories[index] for index in chosen], size)
+            results.update(zip(chosen, batch, strict=True))
+        return [results[index] for index in range(len(frames))]
+
+    def _batch(
+        self, frames: Sequence[Planes], histories: Sequence[History | None], size_hw: tuple[int, int]
+    ) -> list[tuple[NDArray[np.float32], History]]:
+        height, width = size_hw
+        rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in size_hw)
+        inputs = np.zeros((len(frames), 19, rows, columns), np.float32)
+        pasts = np.zeros((len(frames), HISTORY_CHANNELS, rows, columns), np.float32)
+        scales: list[tuple[float, float, float]] = []
+        kept = [past if past is not None and past.size_wh == (width, height) else None for past in histories]
+        for index, (planes, past) in enumerate(zip(frames, kept, strict=True)):
+            mean = _followed(radiance_mean(planes), past)
+            radiance_scale = MEAN_RADIANCE / mean if mean > EMPTY else 1.0
+            far = depth_mean(planes)
+            depth_scale = 1 / far if far > EMPTY else 1.0
+            inputs[index, :, :height, :width] = frame_tensor(planes, radiance_scale, depth_scale)
+            if past is not None:
+                moved = warp(past.layers[:, :height, :width], planes["motion"].astype(np.float32, copy=False))
+                moved[RADIANCE_CHANNELS] *= radiance_scale / past.radiance_scale
+                moved[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
+                pasts[index, :, :height, :width] = moved
+            scales.append((radiance_scale, depth_scale, mean))
+        outputs = self._engine.run({"frame": inputs, "history": pasts})
+        pictures, layers = outputs["radiance"], outputs["history_out"]
+        results = []
+        for index, (past, (radiance_scale, depth_scale, mean)) in enumerate(zip(kept, scales, strict=True)):
+            picture = np.ascontiguousarray(np.moveaxis(pictures[index, :, :height, :width], 0, -1)) / radiance_scale
+            count = 1 if past is None else past.history_frames + 1
+            history = History(layers[index], (width, height), radiance_scale, depth_scale, mean, count)
+            results.append((picture.astype(np.float32, copy=False), history))
+        return results
+
+
+def _followed(mean: float, past: History | None) -> float:
+    """The running mean of a stream's radiance: the scale must not flicker with the noise of single frames."""
+    if past is None or past.radiance_mean <= EMPTY:
+        return mean
+    share = 1 / min(past.history_frames + 1, MEMORY_FRAMES)
+    return past.radiance_mean + share * (mean - past.radiance_mean)

@@ -1,0 +1,42 @@
+"""The record of the reconstruction network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.spec import ModelSpec, TensorSpec
+
+__all__ = ["SIDE_MULTIPLE", "SSR"]
+
+SIDE_MULTIPLE = 16
+
+
+def _image(name: str, channels: int, meaning: str) -> TensorSpec:
+    return TensorSpec(
+        name,
+        layout="NCHW",
+        channels=channels,
+        height_multiple=SIDE_MULTIPLE,
+        width_multiple=SIDE_MULTIPLE,
+        meaning=meaning,
+    )
+
+
+SSR = ModelSpec(
+    name="ssr",
+    version=1,
+    paper="High-Quality Real-Time Rendering Using Subpixel Sampling Reconstruction, AAAI 2024",
+    inputs=(
+        _image(
+            "frame", 19, "radiance 3, mask, albedo 3, normal 3, shadow 3, transparent 3, depth, metallic, roughness"
+        ),
+        _image("history", 11, "of the frame before, warped: irradiance 3, count, output irradiance 3, normal 3, depth"),
+    ),
+    outputs=(
+        _image("radiance", 3, "linear, in the scale of the frame's radiance"),
+        _image("history_out", 11, "of this frame, not yet warped"),
+    ),
+    folder=Path(__file__).parent / "weights",
+    licence="Apache-2.0; rendered scenes CC0 and CC BY 3.0, their authors are in the card",
+    card="models/ssr/README.md",
+)

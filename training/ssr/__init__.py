@@ -1,0 +1,1 @@
+"""Subpixel sampling reconstruction: rendering, data, training, evaluation and export (`python -m training.ssr`)."""

@@ -1,0 +1,86 @@
+"""`python -m training.ssr render|demo|train|export|evaluate`: from scenes to the network that is served.
+
+`render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes, `export`
+writes the averaged weights of the checkpoint to models/ssr/weights, `evaluate` compares methods; its last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+RUN = Path("runs/ssr")
+
+
+def main() -> None:
+    """Parse and run one command."""
+    parser = argparse.ArgumentParser(prog="python -m training.ssr", description=__doc__)
+    parser.add_argument("command", choices=["all", "render", "demo", "train", "export", "evaluate"])
+    parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
+    parser.add_argument("--data", type=Path, help="evaluate: a folder of sequences (default: RUN/test)")
+    parser.add_argument("--rounds", type=int, default=4, help="render: three paths in each scene and a room, so often")
+    parser.add_argument("--test", action="store_true", help="render: the scenes that are never trained on, 480x270")
+    parser.add_argument("--minutes", type=float, default=60.0, help="train: in all, resumed runs included")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    commands = ["render", "train", "export"] if given.command == "all" else [given.command]
+    for command in commands:
+        _COMMANDS[command](given)
+
+
+def _render(given: argparse.Namespace) -> None:
+    from training.ssr.scenes import TEST_SCENES, TRAINING_SCENES
+    from training.ssr.sequences import RenderPlan, render_procedural, render_scene
+
+    work = given.run / "scenes"
+    if given.test:
+        plan = RenderPlan(
+            size_wh=(480, 270), frames=12, referenced=(9, 10, 11), reference_spp=256, speed=1.0, floor=True
+        )
+        for name in TEST_SCENES:
+            list(render_scene(name, [0], plan, work, given.run / "test"))
+        return
+    plan, out = RenderPlan(), given.run / "train"
+    for turn in range(given.rounds):
+        for index, name in enumerate(TRAINING_SCENES):
+            list(render_procedural([turn * 100 + index], plan, out))
+            list(render_scene(name, [turn * 3, turn * 3 + 1, turn * 3 + 2], plan, work, out))
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from training.ssr.demo import render_demo
+
+    print(render_demo(given.run / "demo"))
+
+
+def _train(given: argparse.Namespace) -> None:
+    from training.ssr.train import TrainPlan, train
+
+    train(TrainPlan(given.run / "train", given.run / "checkpoint.pt", minutes=given.minutes, threads=given.threads))
+
+
+def _export(given: argparse.Namespace) -> None:
+    from training.ssr.ship import ship
+
+    print(ship(given.run / "checkpoint.pt"))
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.evaluate import evaluate
+
+    with load_engine(SSR, EngineConfig()) as engine:
+        result = evaluate(engine, given.data or given.run / "test", given.run / "sheets")
+    for scene, found in result["scenes"].items():
+        print(f"{scene}: references agree to {found['floor_db'] or float('nan'):.1f} dB")
+        for method, figures in found["methods"].items():
+            print(f"  {method:17}" + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    print(json.dumps(result))
+
+
+_COMMANDS = {"render": _render, "demo": _demo, "train": _train, "export": _export, "evaluate": _evaluate}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The paper's losses (its equations 2 and 3) on a tone curve, with a squared term whose minimum is the mean.
+
+References are prefiltered, so that L1-like terms do not learn the median of noise. The paper's albedo loss has no
+place: albedo comes noise-free and is not accumulated.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["sequence_loss", "tone", "warp"]
+
+SPATIAL, TEMPORAL, EDGE, WARPED, SQUARED = 0.7, 0.1, 0.2, 0.4, 8.0
+FRAME_WEIGHTS = (0.5, 0.75, 1.0)
+CURVE = 12.0
+
+
+def tone(radiance: Tensor) -> Tensor:
+    """A smooth curve near sRGB's encoding between 0 and 1 that goes on above white."""
+    return torch.log1p(CURVE * torch.clamp(radiance, min=0)) / math.log1p(CURVE)
+
+
+def warp(previous: Tensor, motion: Tensor) -> Tensor:
+    """Bilinear look-up of [N, C, H, W] at pixel + motion [N, 2, H, W], 0 outside; as `models.ssr.warp` does it."""
+    height, width = previous.shape[2:]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    x = (columns + 0.5 + motion[:, 0]) * (2 / width) - 1
+    y = (rows + 0.5 + motion[:, 1]) * (2 / height) - 1
+    grid = torch.stack([x, y], -1).clamp(-4, 4)
+    return F.grid_sample(previous, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def sequence_loss(results: list[Tensor], references: list[Tensor], motions: list[Tensor]) -> tuple[Tensor, float]:
+    """The loss over consecutive frames, and the last frame's mean squared error on the tone curve (for the log)."""
+    shown = [tone(result) for result in results]
+    wanted = [tone(reference) for reference in references]
+    total = results[0].new_zeros(())
+    for index, weight in enumerate(FRAME_WEIGHTS[-len(shown) :]):
+        total = total + weight * _frame_loss(shown[index], wanted[index])
+        if index:
+            change, truth = shown[index] - shown[index - 1], wanted[index] - wanted[index - 1]
+            total = total + weight * TEMPORAL * 4 * (change - truth).abs().mean()
+    if len(shown) > 1:
+        inside = warp(torch.ones_like(shown[-2][:, :1]), motions[-1]) > 0.99
+        drift = shown[-1] - warp(shown[-2], motions[-1])
+        truth = wanted[-1] - warp(wanted[-2], motions[-1])
+        total = total + WARPED * 4 * ((drift - truth).abs() * inside).mean()
+    return total, float(((shown[-1] - wanted[-1]) ** 2).mean().detach())
+
+
+def _frame_loss(shown: Tensor, wanted: Tensor) -> Tensor:
+    smape = ((shown - wanted).abs() / (shown.abs() + wanted.abs() + 0.05)).mean()
+    squared = ((shown - wanted) ** 2).mean()
+    edges = (_edges(shown) - _edges(wanted)).abs().mean() / (wanted.mean() + 0.05)
+    return SPATIAL * smape + SQUARED * squared + EDGE * edges
+
+
+def _edges(picture: Tensor) -> Tensor:
+    """High frequency error norm: a Laplacian of a Gaussian, 5x5 (Ravishankar and Bresler 2011)."""
+    side = torch.arange(-2.0, 3.0)
+    square = (side[:, None] ** 2 + side[None] ** 2) / (2 * 1.0**2)
+    kernel = (square - 1) * torch.exp(-square)
+    kernel = (kernel - kernel.mean()).expand(3, 1, 5, 5)
+    return F.conv2d(picture, kernel, groups=3)

@@ -1,0 +1,123 @@
+"""Train the reconstruction network on what `render` wrote; resumable, with a running average of the weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
+from training.ssr.dataset import Batch, SequenceStore
+from training.ssr.losses import sequence_loss, warp
+
+__all__ = ["TrainPlan", "train"]
+
+AVERAGE = 0.995
+REFRESH_STEPS = 10
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """For how long, on what, how fast. The rate falls with a cosine over the minutes of all runs together."""
+
+    data: Path
+    checkpoint: Path
+    minutes: float = 60.0
+    batch: int = 4
+    crop: int = 96
+    rate: float = 1.5e-3
+    threads: int = 1
+    seed: int = 0
+
+
+def train(plan: TrainPlan) -> None:
+    """Train until the minutes are over; the checkpoint is written every 50 steps and at the end."""
+    torch.set_num_threads(plan.threads)
+    torch.manual_seed(plan.seed)
+    network = SsrNetwork()
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.Adam(network.parameters(), lr=plan.rate, betas=(0.9, 0.99))
+    step, spent = 0, 0.0
+    if plan.checkpoint.is_file():
+        saved = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, step, spent = saved["average"], saved["step"], saved["seconds"]
+    store = SequenceStore(plan.data, plan.seed + step)
+    started, seen = time.monotonic() - spent, []
+    while (elapsed := time.monotonic() - started) < plan.minutes * 60:
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * _pace(step, elapsed / (plan.minutes * 60))
+        loss, error = _losses(network, store.batch(plan.batch, plan.crop), store.rng.random() < 0.6, store)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        if torch.isfinite(norm):
+            optimizer.step()
+        step += 1
+        decay = min(AVERAGE, step / (step + 20))
+        for name, value in network.state_dict().items():
+            average[name].lerp_(value, 1 - decay)
+        seen.append((float(loss.detach()), error))
+        if step % REFRESH_STEPS == 0:
+            _save(plan.checkpoint, network, optimizer, average, step, elapsed)
+            losses, errors = (sum(part) / len(seen) for part in zip(*seen, strict=True))
+            count = store.refresh()
+            print(
+                f"step {step} {elapsed / 60:.1f} min loss {losses:.4f} psnr {-10 * math.log10(errors):.2f} of {count}",
+                flush=True,
+            )
+            seen.clear()
+    _save(plan.checkpoint, network, optimizer, average, step, plan.minutes * 60)
+
+
+def _losses(network: SsrNetwork, batch: Batch, whole: bool, store: SequenceStore) -> tuple[Tensor, float]:
+    """Run up to the first referenced frame without gradients, then learn through the referenced ones."""
+    first = 0 if whole else int(store.rng.integers(0, batch.referenced[0] + 1))
+    history: Tensor | None = None
+    results, references, motions = [], [], []
+    for index in range(first, batch.frames.shape[0]):
+        frame = batch.frames[index]
+        if history is None:
+            history = frame.new_zeros(frame.shape[0], HISTORY_CHANNELS, *frame.shape[2:])
+        else:
+            history = warp(history, batch.motion[index])
+        if index not in batch.referenced:
+            with torch.no_grad():
+                _result, history = network(frame, history)
+            continue
+        result, history = network(frame, history)
+        results.append(result * batch.radiance_scale)
+        references.append(batch.reference[batch.referenced.index(index)])
+        motions.append(batch.motion[index])
+    return sequence_loss(results, references, motions)
+
+
+def _pace(step: int, part: float) -> float:
+    """Warm up over 100 steps, then a cosine down to 2 %."""
+    return min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
+
+
+def _save(
+    target: Path,
+    network: SsrNetwork,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    step: int,
+    seconds: float,
+) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".part")
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average,
+        "step": step,
+        "seconds": seconds,
+    }
+    torch.save(state, partial)
+    partial.replace(target)
