@@ -110,7 +110,14 @@ def _draw_latency(axis: Any, row: dict[str, Any]) -> None:
     axis.plot(samples, np.linspace(0, 100, len(samples)), color=SERVICE, lw=2)
     for share, aim in ((50, row["target_ms"]["p50"]), (95, row["target_ms"]["p95"])):
         axis.plot([aim], [share], marker="<", color=AIM, ms=7, ls="none")
-        axis.annotate(f"aim p{share}", (aim, share), xytext=(7, -3), textcoords="offset points", fontsize=8, color=AIM)
+        axis.annotate(
+            f"aim: p{share} {aim:g} ms",
+            (aim, share),
+            xytext=(8, -14),
+            textcoords="offset points",
+            fontsize=8,
+            color=AIM,
+        )
     axis.set_xlim(min(0.0, samples[0]), max(2 * row["target_ms"]["p95"], float(np.percentile(samples, 97))))
     axis.set_xlabel("ms beyond the bare loop", fontsize=9)
     axis.set_ylabel("% of frames", fontsize=9)
