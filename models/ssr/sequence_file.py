@@ -45,7 +45,7 @@ class SequenceFileError(ModelError, ValueError):
 def write_sequence(
     folder: Path, frames: Sequence[Mapping[str, NDArray[Any]]], references: Sequence[NDArray[Any]], meta: dict[str, Any]
 ) -> None:
-    """Write planes as in docs/architecture.md, traced in the pattern PLACES, and linear references [H, W, 3], if any."""
+    """Write planes as in docs/architecture.md, traced in the pattern PLACES, and linear references [H, W, 3]."""
     folder.mkdir(parents=True, exist_ok=True)
     height, width = frames[0]["radiance"].shape[:2]
     depth = np.stack([frame["depth"] for frame in frames]).astype(np.float32)
