@@ -10,7 +10,7 @@ WORKERS ?= 2
         train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-ssr
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## install the hash-locked serving and development packages into .venv (no torch)
 
@@ -54,6 +54,22 @@ test-train: setup-train ## what needs torch: training steps, export, engines aga
 
 test-gpu: setup-train ## what needs a GPU
 	$(TRAIN)/pytest -m gpu --timeout 900
+
+DATA ?=
+train-detection train-reid train-expression train-ssr: train-%: setup-train ## train a network, resumable (runs/), and export it
+	$(TRAIN)/python -m training.$* train $(ARGS)
+
+eval-detect: setup ## AP50 of people and faces, landmark error [DATA=FILE.csv]; JSON on the last line
+	$(BIN)/python -m models.detection.evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eval-reid: setup-train ## mAP, Rank-1/5, mINP by the Market protocol [DATA=DIR_OR_TAR]; JSON on the last line
+	$(TRAIN)/python -m training.reid evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eval-fer: setup-train ## accuracy, balanced accuracy, calibration error [DATA=DIR_OR_NPZ]; JSON on the last line
+	$(TRAIN)/python -m training.expression evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eval-ssr: setup-train ## PSNR and SSIM beside bilinear, temporal accumulation and OIDN [DATA=DIR]; JSON on the last line
+	$(TRAIN)/python -m training.ssr evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
 
 bench: setup ## end-to-end throughput, latency and memory beside the bare loop; writes benchmarks/results/
 	$(BIN)/python -m benchmarks

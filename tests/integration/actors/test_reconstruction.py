@@ -118,7 +118,7 @@ def test_a_stream_taken_over_says_rebalance_and_one_that_left_is_forgotten(step:
 def test_streams_of_one_size_share_a_batch_and_get_what_they_get_alone(reconstructor: Reconstructor) -> None:
     def images(streams: tuple[str, ...]) -> dict[tuple[str, int], bytes]:
         step = ReconstructionStep(ReconstructionConfig(), reconstructor, LoopStats())
-        found = {}
+        found: dict[tuple[str, int], bytes] = {}
         for seq in range(3):
             batch = run(step, *(record(seq, stream, output="half") for stream in streams))
             found |= {(result.key.decode(), seq): result.value for result in batch.results}
