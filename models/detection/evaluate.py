@@ -6,7 +6,7 @@
 
 Protocol: every detection of score 0.02 and more; a detection counts for the free label it overlaps most if their IoU
 is 0.5 or more, best scores first; one that lies mostly on an ignored region counts neither way; average precision is
-the area under the interpolated curve (as COCO, all points). The landmark error is the mean distance of the five
+the area under the interpolated curve (as COCO, all points); `f1` is at the score that makes it largest. The landmark error is the mean distance of the five
 landmarks of a matched face to its labels, divided by the distance of the eyes.
 """
 
@@ -68,6 +68,7 @@ def evaluate(data: Path, find: Find) -> dict[str, float]:
             positives += mine.ignored.count(False)
             _judge(found.of_class(kind), mine, scored, errors)
     result = {f"ap50_{'face' if kind == FACE else 'person'}": round(_average_precision(scored, positives), 4)}
+    result |= _best_threshold(scored, positives)
     if kind == FACE:
         result["landmark_error"] = round(float(np.mean(errors)), 4) if errors else float("nan")
     return result | {"ms": round(spent_s / max(pictures, 1) * 1e3, 2), "pictures": pictures, "positives": positives}
@@ -150,6 +151,17 @@ def _landmark_error(found: NDArray[np.float32], marks: list[float], errors: list
 def _shared(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[Any]:
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     return np.asarray(np.prod(np.maximum(sides, 0), 1))
+
+
+def _best_threshold(scored: list[tuple[float, bool]], positives: int) -> dict[str, float]:
+    """The score at which the harmonic mean of precision and recall is largest, and that mean."""
+    ordered = sorted(scored, key=lambda one: -one[0])
+    hits = np.array([hit for _, hit in ordered]).cumsum()
+    if not len(hits) or not positives:
+        return {"f1": 0.0, "f1_at_score": 1.0}
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + positives)
+    best = int(f1.argmax())
+    return {"f1": round(float(f1[best]), 4), "f1_at_score": round(ordered[best][0], 3)}
 
 
 def _average_precision(scored: list[tuple[float, bool]], positives: int) -> float:

@@ -86,6 +86,7 @@ def test_a_false_one_between_two_true_ones(tmp_path: Path) -> None:
     result = evaluate(write_set(tmp_path, PERSON), Finder(table, PERSON))
     # Recall 1/2 at precision 1, then recall 1 at precision 2/3.
     assert result["ap50_person"] == pytest.approx(0.5 + 0.5 * 2 / 3, abs=1e-4)
+    assert (result["f1"], result["f1_at_score"]) == (0.8, 0.7)  # two of two people, and one who is none
 
 
 def test_what_lies_on_an_ignored_region_counts_neither_way(tmp_path: Path) -> None:
