@@ -6,8 +6,8 @@
 
 Protocol: every detection of score 0.02 and more; a detection counts for the free label it overlaps most if their IoU
 is 0.5 or more, best scores first; one that lies mostly on an ignored region counts neither way; average precision is
-the area under the interpolated curve (as COCO, all points); `f1` is at the score that makes it largest. The landmark error is the mean distance of the five
-landmarks of a matched face to its labels, divided by the distance of the eyes.
+the area under the interpolated curve (as COCO, all points); `f1` is at the score that makes it largest. The landmark
+error is the mean distance of the five landmarks of a matched face to its labels, divided by the distance of the eyes.
 """
 
 from __future__ import annotations
