@@ -25,7 +25,7 @@ from foveal.demo.enrolment import enrol_people
 from foveal.demo.inputs import InputMissingError, talking_face, walkers
 from foveal.demo.live import live_table
 from foveal.demo.report import summarize, write_annotated, write_renders, write_sheet, write_summary
-from foveal.demo.sequence import GBufferSequence
+from foveal.demo.sequence import EXPOSURE, GBufferSequence
 from foveal.demo.stage import DemoInput, Stage
 from foveal.media import open_source
 from foveal.session import with_addresses
@@ -105,14 +105,11 @@ def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[li
         fps = open_source(str(path)).fps
         inputs.append(DemoInput(stream_id, title, "frames", fps, _player(path, int(seconds * fps))))
         say(f"stream {stream_id!r}: {title}, {path.name} at {fps:.4g} fps")
-    sequence = GBufferSequence.find(media, say)
+    sequence = GBufferSequence.room()
+    count = int(seconds * sequence.fps)
     inputs.append(
         DemoInput(
-            "renderer",
-            "a path-traced room",
-            "gbuffers",
-            sequence.fps,
-            lambda: islice(sequence.planes(), int(seconds * sequence.fps)),
+            "renderer", sequence.title, "gbuffers", sequence.fps, lambda: islice(sequence.planes(), count), EXPOSURE
         )
     )
     say(f"stream 'renderer': {sequence.title} at {sequence.fps:.4g} fps")

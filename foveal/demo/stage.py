@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from foveal.demo.account import DemoAccount, StreamAccount
-from foveal.producers import FrameProducer, GBufferProducer
+from foveal.producers import FrameProducer, GBufferProducer, OnDelivery
 from foveal.results import Results
 from streams.client import tail
 from streams.config import StreamsConfig
@@ -27,6 +28,7 @@ class DemoInput:
     kind: str  # "frames" or "gbuffers"
     fps: float
     frames: Callable[[], Iterator[Any]]  # uint8 [H, W, 3] BGR, or a mapping of planes
+    exposure: float | None = None  # of a G-buffer's render; None: by itself
 
 
 class Stage:
@@ -85,17 +87,12 @@ class Stage:
         def delivered(seq: int, partition: int, offset: int) -> None:
             self.account.delivered(one.stream_id, seq, partition, offset)
 
-        producer: FrameProducer | GBufferProducer = (
-            FrameProducer(one.stream_id, config=self._config, on_delivery=delivered)
-            if one.kind == "frames"
-            else GBufferProducer(one.stream_id, config=self._config, on_delivery=delivered)
-        )
-        with producer:
+        with _sender(one, self._config, delivered) as send:
             started = time.monotonic()
             for index, frame in enumerate(one.frames()):
                 if self._stop.wait(max(0.0, started + index / one.fps - time.monotonic())):
                     break
-                producer.send(frame)
+                send(frame)
                 stream.frames_in += 1
 
     def _hear_results(self, results: Results) -> None:
@@ -106,3 +103,14 @@ class Stage:
     def _hear_outcomes(self) -> None:
         for _, record in tail(self._config, ("outcomes",), stop=self._stop, from_beginning=True):
             self.account.add_outcome(Outcome.model_validate_json(record.value or b""))
+
+
+@contextmanager
+def _sender(one: DemoInput, config: StreamsConfig, delivered: OnDelivery) -> Iterator[Callable[[Any], object]]:
+    """What sends one frame of this input."""
+    if one.kind == "frames":
+        with FrameProducer(one.stream_id, config=config, on_delivery=delivered) as frames:
+            yield frames.send
+        return
+    with GBufferProducer(one.stream_id, config=config, on_delivery=delivered) as gbuffers:
+        yield lambda planes: gbuffers.send(planes, scene=one.title, exposure=one.exposure)
