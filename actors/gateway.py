@@ -38,7 +38,7 @@ class Gateway:
     def __init__(self, config: AppConfig, reporters: Mapping[str, Any] | None = None) -> None:
         self._reporters = dict(reporters or {})
         self._open = ExitStack()
-        embedder = PersonEmbedder(config.engine)
+        embedder = PersonEmbedder(config.engine, detector_threshold=config.perception.detector_threshold)
         self._services = self._open.enter_context(GatewayServices.opened(config.gallery, embedder, self.report))
 
     def __serve_build_asgi_app__(self) -> FastAPI:

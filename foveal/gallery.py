@@ -64,7 +64,7 @@ class Gallery:
         self.name = name
         self._create = create
         self._store = GalleryStore(redis)
-        self._embedder = PersonEmbedder(settings.engine)
+        self._embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
 
     def __enter__(self) -> Self:
         return self
