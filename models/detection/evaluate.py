@@ -37,6 +37,7 @@ __all__ = ["evaluate", "main"]
 MIN_SCORE = 0.02
 MATCH_IOU = 0.5
 IGNORED_SHARE = 0.5
+FIGURES = ("ap50_person", "ap50_face", "landmark_error")
 
 Find = Callable[[NDArray[np.uint8]], Detections]
 
@@ -48,7 +49,7 @@ class _Labels:
     ignored: list[bool] = field(default_factory=list)
 
 
-def evaluate(data: Path, find: Find) -> dict[str, float]:
+def evaluate(data: Path, find: Find) -> dict[str, float | None]:
     """Run `find` over every picture of the tar beside the CSV; a CSV with landmarks judges faces, else people."""
     labels, kind = _read(data)
     scored: list[tuple[float, bool]] = []
@@ -67,15 +68,17 @@ def evaluate(data: Path, find: Find) -> dict[str, float]:
             mine = labels.get(Path(member.name).name, _Labels())
             positives += mine.ignored.count(False)
             _judge(found.of_class(kind), mine, scored, errors)
-    result = {f"ap50_{'face' if kind == FACE else 'person'}": round(_average_precision(scored, positives), 4)}
+    result: dict[str, float | None] = {
+        f"ap50_{'face' if kind == FACE else 'person'}": round(_average_precision(scored, positives), 4)
+    }
     result |= _best_threshold(scored, positives)
     if kind == FACE:
-        result["landmark_error"] = round(float(np.mean(errors)), 4) if errors else float("nan")
+        result["landmark_error"] = round(float(np.mean(errors)), 4) if errors else None
     return result | {"ms": round(spent_s / max(pictures, 1) * 1e3, 2), "pictures": pictures, "positives": positives}
 
 
 def main() -> None:
-    """Print a table, and the same as JSON on the last line."""
+    """Print a line for each detector and set; on the last line our own figures as JSON, with all lines as `rows`."""
     options = _options()
     rows: list[dict[str, Any]] = []
     with load_engine(DETECTION_NANO, EngineConfig(), from_uint8=True) as engine:
@@ -88,7 +91,9 @@ def main() -> None:
                     continue
                 rows.append({"data": data.name, "detector": name} | evaluate(data, find))
                 print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    print(json.dumps({"long_side": options.long_side, "rows": rows}))
+    ours = [row for row in rows if row["detector"] == DETECTION_NANO.stem]
+    figures = {key: row[key] for row in ours for key in FIGURES if key in row}
+    print(json.dumps(figures | {"long_side": options.long_side, "rows": rows}))
 
 
 def _options() -> argparse.Namespace:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.detection import FACE, PERSON, Detections
-from models.detection.evaluate import evaluate
+from models.detection.evaluate import evaluate, main
 
 Box = tuple[float, float, float, float]
 MARKS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)
@@ -115,3 +117,14 @@ def test_the_landmark_error_is_in_distances_of_the_eyes(tmp_path: Path) -> None:
 
 def test_the_other_class_is_not_judged(tmp_path: Path) -> None:
     assert evaluate(write_set(tmp_path, PERSON), Finder(perfect(), FACE))["ap50_person"] == 0.0
+
+
+def test_the_command_says_our_figures_on_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [str(write_set(tmp_path, kind)) for kind in (PERSON, FACE)]
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--data", *sets, "--long-side", "96"])
+    main()
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"ap50_person", "ap50_face", "landmark_error"} <= set(said)
+    assert [row["pictures"] for row in said["rows"]] == [3, 3]
