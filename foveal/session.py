@@ -28,7 +28,13 @@ LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 
 # For Ray's own processes: no usage reports, few prestarted workers' worth of threads, no colours in log files.
-RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_COLOR_PREFIX": "0", "RAY_SERVE_LOG_TO_STDERR": "0"}
+# Ray makes its workers nice by 15, which here would put the broker and everything else before the frames.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
