@@ -6,6 +6,7 @@ namespaces of its own: processes, network and mounts (/tmp/ray, and /etc/passwd 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import getuser
 from pathlib import Path
 
 import av
@@ -56,7 +58,7 @@ SMALL = {
     "FOVEAL_PERCEPTION__STREAMS": "[{match: '*', freshness: all, gallery: default}]",
     "FOVEAL_RECONSTRUCTION__PLACEMENT__REPLICAS": "0",
 }
-# Prepares the namespaces, then becomes the inner pytest. Mounts are private to it.
+# Prepares the namespaces and stays as their first process, which collects the dead: `ray stop` waits for zombies too.
 ENTER = """set -e
 work=$1; shift
 mkdir -p /tmp/ray /run/sshd "$work/ray" "$work/home"
@@ -65,7 +67,7 @@ awk -F: -v OFS=: -v home="$work/home" '$3 == 0 { $6 = home; $7 = "/bin/bash" } {
 mount --bind "$work/passwd" /etc/passwd
 mount -t tmpfs tmpfs /dev/shm
 ip link set lo up
-exec "$@"
+"$@" && exit 0 || exit $?
 """
 
 
@@ -85,13 +87,17 @@ def test_ray_up_deploy_frames_ray_down(tmp_path: Path, request: pytest.FixtureRe
         print(f"ray up: {time.monotonic() - began:.1f} s")
         assert any("raylet" in command for command in processes().values())
         try:
+            cluster.check_token()
             deploy_and_check(cluster, kafka, valkey)
+            cluster.ray("exec", "serve status")
+            cluster.ray("exec", "serve shutdown -y")
         finally:
             cluster.ray("down", "-y")
         assert not cluster.state_of_nodes()
     left = settled_processes(before)
     assert not left, f"left by `ray down`: {left}"
     assert not os.listdir("/dev/shm")
+    cluster.forget()
 
 
 def deploy_and_check(cluster: Cluster, kafka: str, valkey: str) -> None:
@@ -106,7 +112,7 @@ def deploy_and_check(cluster: Cluster, kafka: str, valkey: str) -> None:
         for frame in first_frames(FRAMES):
             producer.send(frame)
     report = settled(config)
-    assert report.complete, report.to_text()
+    assert report.complete, str(report.to_dict())
     assert report.totals["results"] == FRAMES
     with Results("people", streams="carphone", from_beginning=True, config=config) as results:
         assert [result.message.seq for result in itertools.islice(results, FRAMES)] == list(range(FRAMES))
@@ -118,6 +124,7 @@ class Cluster:
     def __init__(self, work: Path, port: int) -> None:
         self._gateway_home = work / "gateway"
         (self._gateway_home / ".ray").mkdir(parents=True)
+        (work / "tmp").mkdir()
         (work / "home" / "foveal").symlink_to(REPOSITORY)
         described = yaml.safe_load((REPOSITORY / "ray_cluster.yaml").read_text())
         # Ray names its shared ssh connections after the cluster: one of another test must not be taken.
@@ -130,7 +137,11 @@ class Cluster:
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "FOVEAL_", "PYTEST_"))
         }
-        self._environment = clean | {"HOME": str(self._gateway_home), "RAY_USAGE_STATS_ENABLED": "0"}
+        self._environment = clean | {
+            "HOME": str(self._gateway_home),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "TMPDIR": str(work / "tmp"),
+        }
         subprocess.run([RAY, "get-auth-token", "--generate"], env=self._environment, check=True, capture_output=True)
 
     def ray(self, command: str, *arguments: str) -> None:
@@ -142,6 +153,21 @@ class Cluster:
         )  # fmt: skip
         print(done.stdout[-6000:])
         assert done.returncode == 0, f"ray {command}: {done.stdout[-6000:]}"
+
+    def check_token(self) -> None:
+        """The head answers nobody without the cluster's token."""
+        ask = [str(RAY), "status", "--address", "127.0.0.1:6379"]
+        right, wrong = (
+            subprocess.run(ask, env=self._environment | token, capture_output=True, text=True, timeout=120, check=False)
+            for token in ({"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+        )
+        assert right.returncode == 0, right.stderr
+        assert wrong.returncode != 0, wrong.stdout
+
+    def forget(self) -> None:
+        """Remove the folder of Ray's shared ssh connections, named by two hashes, as its command runner does."""
+        user, name = (hashlib.sha256(text.encode()).hexdigest()[:10] for text in (getuser(), self._name))
+        shutil.rmtree(f"/tmp/ray_ssh_{user}/{name}", ignore_errors=True)
 
     def state_of_nodes(self) -> list[str]:
         """Machines that Ray believes to be up."""
@@ -246,7 +272,10 @@ def settled_processes(before: dict[int, str], timeout_s: float = 30.0) -> dict[i
 
 def first_frames(count: int) -> list[NDArray[np.uint8]]:
     with av.open(str(talking_face())) as video:
-        return [frame.to_ndarray(format="bgr24") for frame in itertools.islice(video.decode(video=0), count)]
+        return [
+            frame.to_ndarray(format="bgr24").astype(np.uint8)
+            for frame in itertools.islice(video.decode(video=0), count)
+        ]
 
 
 def settled(config: StreamsConfig, timeout_s: float = 120.0) -> AuditReport:
