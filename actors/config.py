@@ -151,8 +151,9 @@ class PerceptionConfig(_Actor[StreamRule]):
 
     group: str = Field(default="foveal-perception", min_length=1)
     streams: tuple[StreamRule, ...] = (StreamRule(),)
-    detector_threshold: float = Field(default=0.4, ge=0, le=1, description="Least score of a person or a face.")
-    tracking: TrackingConfig = TrackingConfig()
+    detector_threshold: float = Field(default=0.25, ge=0, le=1, description="Least score of a person or a face.")
+    # The first detector scores low: tracks begin where it is surer than at the threshold (its card has the figures).
+    tracking: TrackingConfig = TrackingConfig(high_score=0.25, new_score=0.3)
     sighting_interval_s: float = Field(
         default=5.0,
         ge=0,

@@ -80,7 +80,7 @@ def parse_box(text: str) -> Box:
 class PersonEmbedder:
     """Finds the largest person of a picture and embeds it. Its engines are loaded at the first use; thread-safe."""
 
-    def __init__(self, engine: EngineConfig, *, detector_threshold: float = 0.4) -> None:
+    def __init__(self, engine: EngineConfig, *, detector_threshold: float = 0.25) -> None:
         self._engine = engine
         self._threshold = detector_threshold
         self._lock = threading.Lock()

@@ -34,8 +34,8 @@ class Detector:
         engine: Engine,
         *,
         long_side: int = LONG_SIDE,
-        threshold: float = 0.4,
-        overlap: float = 0.6,
+        threshold: float = 0.25,
+        overlap: float = 0.5,
         spec: ModelSpec = DETECTION_NANO,
     ) -> None:
         self._engine = engine

@@ -1,9 +1,9 @@
-"""A rendered sequence on disk in little space: quantised planes under Zstandard, references as a 10-bit video.
+"""A rendered sequence on disk in little space: quantised planes under Zstandard, albedo and references as video.
 
 For shipping a demonstration, not for exchange (that is OpenEXR, `streams.exr`). A folder holds `sequence.json`,
-`planes.zst` and, where there are references, `reference.mp4`. What quantisation costs: albedo, normal, shadow,
-transparent, metallic, roughness 1/255; depth 16 bits of its logarithm; motion 1/32 pixel; radiance and reference 2.7 %
-and 0.7 % steps of a logarithmic curve up to 20 times white, well below the noise of one sample.
+`planes.zst`, `albedo.mp4` and, where there are references, `reference.mp4`. What quantisation costs: normal, shadow,
+transparent, metallic, roughness 1/255; albedo about as much; depth 14 bits of its logarithm; motion 1/32 pixel;
+radiance and reference 5.6 % and 0.7 % steps of a logarithmic curve up to 20 times white, well below the noise of one sample.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ __all__ = ["SequenceFileError", "load_sequence", "write_sequence"]
 BRIGHTEST = 20.0
 CURVE = 50.0
 MOTION_STEPS = 32
-DEPTH_STEPS = 65_534
+DEPTH_STEPS = 16_382
+RADIANCE_STEPS = 127
+VIDEO_STEPS = 1023
 VERSION = 1
 LEVEL = 19
 LARGEST_BYTES = 1 << 30
-UNIT_PLANES = {"albedo": 3, "transparent": 3, "metallic": 1, "roughness": 1}
+UNIT_PLANES = {"transparent": 3, "metallic": 1, "roughness": 1}
 PLACES = ((0, 0), (1, 1), (1, 0), (0, 1))
 """(x, y) of the traced pixel in its tile, by frame modulo 4."""
 
@@ -56,8 +58,11 @@ def write_sequence(
     streams = {name: b"".join(part[name].tobytes() for part in parts) for name in parts[0]}
     record["streams"] = {name: len(content) for name, content in streams.items()}
     (folder / "planes.zst").write_bytes(packer.compress(b"".join(streams.values())))
+    albedo = [np.round(np.clip(frame["albedo"].astype(np.float32), 0, 1) * VIDEO_STEPS) for frame in frames]
+    (folder / "albedo.mp4").write_bytes(_encode_video([picture.astype(np.uint16) for picture in albedo], crf=10))
     if references:
-        (folder / "reference.mp4").write_bytes(_encode_video([_to_curve(picture, 1023) for picture in references]))
+        shown = [_to_curve(picture, VIDEO_STEPS) for picture in references]
+        (folder / "reference.mp4").write_bytes(_encode_video(shown, crf=14))
     (folder / "sequence.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -82,13 +87,17 @@ def load_sequence(folder: Path) -> Iterator[tuple[Planes, NDArray[np.float32] | 
     for name, size in sizes.items():
         streams[name] = content[at : at + size]
         at += size
+    albedos = _decode_video(folder / "albedo.mp4")
     video = folder / "reference.mp4"
     references = _decode_video(video) if video.is_file() else iter(())
     for index in range(count):
         part = {name: _cut(stream, index, count) for name, stream in streams.items()}
         planes = _unpack_frame(part, index, record)
-        picture = next(references, None)
-        yield planes, None if picture is None else _from_curve(picture, 1023)
+        albedo, picture = next(albedos, None), next(references, None)
+        if albedo is None:
+            raise SequenceFileError(f"{folder}/albedo.mp4: expected {count} frames, got {index}; restore it with git")
+        planes["albedo"] = albedo.astype(np.float32) / VIDEO_STEPS
+        yield planes, None if picture is None else _from_curve(picture, VIDEO_STEPS)
 
 
 def _pack_frame(frame: Mapping[str, NDArray[Any]], index: int, near: float, far: float) -> Planes:
@@ -100,7 +109,7 @@ def _pack_frame(frame: Mapping[str, NDArray[Any]], index: int, near: float, far:
     steps = np.log(np.maximum(depth, near) / near) / max(np.log(far / near), 1e-9) * (DEPTH_STEPS - 1) + 1
     motion = np.clip(np.round(frame["motion"].astype(np.float64) * MOTION_STEPS), -32_000, 32_000).astype(np.int16)
     packed = {
-        "radiance": _to_curve(frame["radiance"][traced], 255).astype(np.uint8),
+        "radiance": _to_curve(frame["radiance"][traced], RADIANCE_STEPS).astype(np.uint8),
         "shadow": np.round(np.clip(frame["shadow"][traced], 0, 1) * 255).astype(np.uint8),
         "normal": _rows_apart(np.round(frame["normal"].astype(np.float32) * 127 + 128).astype(np.uint8)),
         "depth": _rows_apart(np.where(depth > 0, np.round(steps), 0).astype(np.uint16)[..., None]),
@@ -124,7 +133,9 @@ def _unpack_frame(part: Mapping[str, bytes], index: int, record: Mapping[str, An
     }
     planes["mask"][traced] = 1
     small = planes["mask"][traced].shape
-    planes["radiance"][traced] = _from_curve(np.frombuffer(part["radiance"], np.uint8).reshape(*small, 3), 255)
+    planes["radiance"][traced] = _from_curve(
+        np.frombuffer(part["radiance"], np.uint8).reshape(*small, 3), RADIANCE_STEPS
+    )
     planes["shadow"][traced] = np.frombuffer(part["shadow"], np.uint8).reshape(*small, 3) / np.float32(255)
     normal = (_rows_joined(part["normal"], np.uint8, (height, width, 3)).astype(np.float32) - 128) / 127
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
@@ -173,7 +184,7 @@ def _from_curve(values: NDArray[Any], steps: int) -> NDArray[np.float32]:
     return np.asarray(np.expm1(scaled) / CURVE, np.float32)
 
 
-def _encode_video(pictures: Sequence[NDArray[np.uint16]]) -> bytes:
+def _encode_video(pictures: Sequence[NDArray[np.uint16]], crf: int) -> bytes:
     """HEVC 4:4:4 with 10 bits, the three colours as they are (planes G, B, R)."""
     target = io.BytesIO()
     height, width = pictures[0].shape[:2]
@@ -181,7 +192,7 @@ def _encode_video(pictures: Sequence[NDArray[np.uint16]]) -> bytes:
         stream = container.add_stream("libx265", rate=24)
         stream.width, stream.height, stream.pix_fmt = width, height, "gbrp10le"
         stream.time_base = Fraction(1, 24)
-        stream.options = {"crf": "14", "preset": "slow", "x265-params": "log-level=none"}
+        stream.options = {"crf": str(crf), "preset": "slow", "x265-params": "log-level=none"}
         for picture in pictures:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="gbrp10le")
             container.mux(stream.encode(frame))
@@ -190,9 +201,12 @@ def _encode_video(pictures: Sequence[NDArray[np.uint16]]) -> bytes:
 
 
 def _decode_video(file: Path) -> Iterator[NDArray[np.uint16]]:
-    with av.open(str(file)) as container:
-        for frame in container.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="gbrp10le"), np.uint16)
+    try:
+        with av.open(str(file)) as container:
+            for frame in container.decode(video=0):
+                yield np.asarray(frame.to_ndarray(format="gbrp10le"), np.uint16)
+    except (av.error.FFmpegError, OSError) as error:
+        raise SequenceFileError(f"{file}: not a video of this format ({error}); restore it with git") from error
 
 
 def _cut(stream: bytes, index: int, count: int) -> bytes:
