@@ -5,7 +5,8 @@ pixels; rasterized planes come at full resolution. What is assumed here, exactly
 
 - `radiance`, `mask`, `shadow`: 1/4 sample a pixel. A traced pixel has one path through a random point of it, clamped
   to 20 times white. `shadow` is the visibility of one light sample, tinted by the light, at the traced pixels.
-- `albedo`, `normal`: noise-free, the mean of 9 primary rays (as multisampled rasterization gives them).
+- `albedo`, `normal`: noise-free, the mean of 9 primary rays (as multisampled rasterization gives them); albedo is
+  white where nothing is diffuse.
 - `depth` (distance along the view axis, 0 = nothing hit), `roughness`, `metallic`, `motion`: at the pixel's centre.
 - `transparent`: 1 sample a pixel: albedo of what is seen through or in perfectly specular surfaces, 0 elsewhere.
 
@@ -32,6 +33,7 @@ MIDDLE_GREY = 0.18
 PATTERN = ((0, 0), (1, 1), (1, 0), (0, 1))
 """(x, y) of the traced pixel in its 2x2 tile, by frame modulo 4."""
 PLANE_SAMPLES = 9
+BLACK = 2e-3
 RAYS_AT_ONCE = 450_000
 SPECULAR_BOUNCES = 3
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -180,9 +182,16 @@ class Renderer:
         return {"albedo": albedo, "normal": normal / np.maximum(length, 1e-6)}
 
     def _albedo(self, hit: Any) -> NDArray[np.float32]:
-        found = np.array(hit.is_valid())
-        values = np.array(hit.bsdf().eval_diffuse_reflectance(hit), np.float32).T
-        return np.where(found[:, None], np.clip(np.nan_to_num(values), 0, 1), 0).astype(np.float32)
+        """Diffuse reflectance; white where there is none (metal, glass, lights, sky), as denoisers want it.
+
+        Black there would make the averages at their outlines dark, and what is divided by them bright.
+        """
+        mi = self.mi
+        bsdf = hit.bsdf()
+        coloured = hit.is_valid() & mi.has_flag(bsdf.flags(), mi.BSDFFlags.DiffuseReflection)
+        values = np.array(bsdf.eval_diffuse_reflectance(hit, coloured), np.float32).T
+        shown = np.array(coloured) & (values.max(1) > BLACK)
+        return np.where(shown[:, None], np.clip(np.nan_to_num(values), 0, 1), 1).astype(np.float32)
 
     def _facing_normal(self, hit: Any) -> NDArray[np.float32]:
         """Shading normals turned to the viewer, 0 where nothing is hit."""

