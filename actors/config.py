@@ -150,6 +150,10 @@ class PerceptionConfig(_Actor[StreamRule]):
     """`foveal.frames` -> people, identities, expressions."""
 
     group: str = Field(default="foveal-perception", min_length=1)
+    warm_sizes_wh: tuple[tuple[int, int], ...] = Field(
+        default=((640, 360), (640, 480)),
+        description="Engines are tuned for frames of these sizes beforehand.",
+    )
     streams: tuple[StreamRule, ...] = (StreamRule(),)
     detector_threshold: float = Field(default=0.25, ge=0, le=1, description="Least score of a person or a face.")
     # The first detector scores low: tracks begin where it is surer than at the threshold (its card has the figures).
@@ -165,6 +169,10 @@ class ReconstructionConfig(_Actor[RenderRule]):
     """`foveal.gbuffers` -> renders."""
 
     group: str = Field(default="foveal-reconstruction", min_length=1)
+    warm_sizes_wh: tuple[tuple[int, int], ...] = Field(
+        default=((480, 270),),
+        description="The engine is tuned for frames of these sizes beforehand.",
+    )
     streams: tuple[RenderRule, ...] = (RenderRule(),)
 
 

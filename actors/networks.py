@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load_perception", "load_reconstruction"]
 
-# What an engine tunes itself for at the first use of a size: the batches that the models cut into, and the two usual
-# shapes of a video frame.
+# What an engine tunes itself for at the first use of a size: the batches that the models cut into.
 WARM_BATCHES = (1, 2, 4, 8)
-WARM_SIZES_WH = ((640, 360), (640, 480))
+WARM_RENDERS = (1, 2)
 PERSON_BOX = np.array([[100, 50, 200, 300]], np.float32)
 
 
@@ -34,7 +33,7 @@ def load_perception(config: AppConfig) -> PerceptionNetworks:
     )
     embedder = Embedder(load_engine(REID_NANO, engine, from_uint8=True))
     expressions = ExpressionReader(load_engine(EXPRESSION_NANO, engine, from_uint8=True))
-    for width, height in WARM_SIZES_WH:
+    for width, height in config.perception.warm_sizes_wh:
         for count in WARM_BATCHES:
             detector.detect([np.full((height, width, 3), 114, np.uint8)] * count)
     for count in WARM_BATCHES:
@@ -47,5 +46,11 @@ def load_perception(config: AppConfig) -> PerceptionNetworks:
 def load_reconstruction(config: AppConfig) -> Reconstructor:
     """The reconstructor. Raises: the errors of `models.engine.load_engine`."""
     from models.ssr import SSR, Reconstructor
+    from models.ssr.preprocess import blank_planes
 
-    return Reconstructor(load_engine(SSR, config.engine))
+    reconstructor = Reconstructor(load_engine(SSR, config.engine))
+    for width, height in config.reconstruction.warm_sizes_wh:
+        planes = blank_planes(width, height)
+        for count in WARM_RENDERS:
+            reconstructor.reconstruct([planes] * count, [None] * count)
+    return reconstructor

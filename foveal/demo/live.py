@@ -8,17 +8,15 @@ from foveal.demo.account import DemoAccount, StreamAccount
 
 __all__ = ["live_table"]
 
-COLUMNS = (
-    "stream", "in", "results", "fps", "p50 ms", "p95 ms", "lag", "people", "identities", "expressions",
-    "drops", "dead letters",
-)  # fmt: skip
+# Short enough for a terminal of 80 columns; latency is from capture to the append of the result.
+COLUMNS = ("stream", "in", "out", "fps", "p50/p95 ms", "lag", "people", "identities", "expression", "drop", "dead")
 
 
 def live_table(account: DemoAccount) -> Table:
     """Streams, frames per second, latency, lag, people, identities, expressions, drops, as they are now."""
-    table = Table(title="Foveal, live", title_style="bold", expand=True)
+    table = Table(title="Foveal, live", title_style="bold", expand=True, padding=(0, 0))
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in {"stream", "identities", "expressions"} else "right")
+        table.add_column(name, justify="left" if name in {"stream", "identities", "expression"} else "right")
     with account.lock:
         for stream in account.streams.values():
             table.add_row(*_row(stream))
@@ -32,8 +30,7 @@ def _row(stream: StreamAccount) -> tuple[str, ...]:
         f"{stream.frames_in:,}",
         f"{stream.results:,}",
         f"{stream.fps_now():.1f}",
-        "-" if p50 is None else f"{p50:.0f}",
-        "-" if p95 is None else f"{p95:.0f}",
+        "-" if p50 is None or p95 is None else f"{p50:.0f}/{p95:.0f}",
         f"{stream.lag:,}",
         str(len(stream.people[max(stream.people)].people)) if stream.people else "-",
         ", ".join(sorted(stream.identities)) or "-",
@@ -52,4 +49,4 @@ def _expressions(stream: StreamAccount) -> str:
         for face in latest.faces
         if face.expression is not None
     ]
-    return ", ".join(said[:2]) or "-"
+    return ", ".join(said[:1]) or "-"

@@ -78,7 +78,7 @@ def write_renders(
             picture = side_by_side(panels)
             video.write(picture)
             if seq in wanted:
-                kept.append(picture)
+                kept.append(np.vstack([panels["Foveal"], panels["input, 1/4 sample per pixel"]]))
             advance()
     return kept
 

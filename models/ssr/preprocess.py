@@ -18,6 +18,7 @@ __all__ = [
     "MEAN_RADIANCE",
     "PLANE_CHANNELS",
     "PLANE_ORDER",
+    "blank_planes",
     "check_planes",
     "depth_mean",
     "frame_tensor",
@@ -67,6 +68,12 @@ def check_planes(planes: Planes) -> tuple[int, int]:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise PlanesError(name, "has NaN or infinite values; replace them with 0 before sending")
     return height, width
+
+
+def blank_planes(width: int, height: int) -> dict[str, NDArray[np.float32]]:
+    """An empty frame, to warm an engine with."""
+    shapes = {name: (height, width) if count == 1 else (height, width, count) for name, count in PLANE_CHANNELS.items()}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def radiance_mean(planes: Planes) -> float:

@@ -3,7 +3,7 @@
 For shipping a demonstration, not for exchange (that is OpenEXR, `streams.exr`). A folder holds `sequence.json`,
 `planes.zst`, `albedo.mp4` and, where there are references, `reference.mp4`. What quantisation costs: normal, shadow,
 transparent, metallic, roughness 1/255; albedo about as much; depth 14 bits of its logarithm; motion 1/32 pixel;
-radiance and reference 5.6 % and 0.7 % steps of a logarithmic curve up to 20 times white, well below the noise of one sample.
+radiance and reference 5.6 % and 0.7 % steps of a logarithmic curve up to 20 times white, far below the noise.
 """
 
 from __future__ import annotations
