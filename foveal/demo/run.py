@@ -37,6 +37,8 @@ __all__ = ["run_demo"]
 Image = NDArray[np.uint8]
 GALLERY = "demo"
 SETTLE_S = 20.0
+# After the talking face, whose 30 frames a second and the renderer together are more than two cores hold.
+RENDERER_START_S = 5.0
 SETTINGS = Path(__file__).parents[1] / "assets" / "demo.yaml"
 
 
@@ -111,7 +113,13 @@ def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[li
     count = int(seconds * sequence.fps)
     inputs.append(
         DemoInput(
-            "renderer", sequence.title, "gbuffers", sequence.fps, lambda: islice(sequence.planes(), count), EXPOSURE
+            "renderer",
+            sequence.title,
+            "gbuffers",
+            sequence.fps,
+            lambda: islice(sequence.planes(), count),
+            EXPOSURE,
+            RENDERER_START_S,
         )
     )
     say(f"stream 'renderer': {sequence.title} at {sequence.fps:.4g} fps")

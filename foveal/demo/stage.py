@@ -29,6 +29,7 @@ class DemoInput:
     fps: float
     frames: Callable[[], Iterator[Any]]  # uint8 [H, W, 3] BGR, or a mapping of planes
     exposure: float | None = None  # of a G-buffer's render; None: by itself
+    start_s: float = 0.0  # after the others
 
 
 class Stage:
@@ -88,7 +89,7 @@ class Stage:
             self.account.delivered(one.stream_id, seq, partition, offset)
 
         with _sender(one, self._config, delivered) as send:
-            started = time.monotonic()
+            started = time.monotonic() + one.start_s
             for index, frame in enumerate(one.frames()):
                 if self._stop.wait(max(0.0, started + index / one.fps - time.monotonic())):
                     break
