@@ -39,7 +39,7 @@ class SsrNetwork(nn.Module):
     """Frame [N, 19, H, W] and warped history [N, 11, H, W] to linear radiance [N, 3, H, W] and the new history.
 
     Frame channels: radiance 3, mask, albedo 3, normal 3, shadow 3, transparent 3, depth, metallic, roughness.
-    History channels: accumulated irradiance 3, its sample count, previous output irradiance 3, normal 3, depth.
+    History channels: irradiance summed over its samples 3, their count, previous output irradiance 3, normal 3, depth.
     Radiance has a mean near 0.3 and depth a mean of 1 (`models.ssr.preprocess`); irradiance is linear, demodulated.
     """
 
@@ -110,18 +110,24 @@ class SsrNetwork(nn.Module):
         coarse = _refine(coarse, heads2, level1, weight, heads1)
         fine = _raise(coarse, heads1[:, KERNEL : KERNEL + TAPS])
         output = _join(fine, accumulated, count, before, agreement, heads1[:, KERNEL + TAPS + 1 :])
-        return output * base, torch.cat([accumulated, count, output, normal, depth], 1)
+        return output * base, torch.cat([accumulated * count, count, output, normal, depth], 1)
 
     def _accumulate(
         self, irradiance: Tensor, mask: Tensor, normal: Tensor, depth: Tensor, history: Tensor, agreement: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Equation 1 with sample counts: irradiance and count at full, the balance alpha and the tile at half."""
+        """Equation 1 with sample counts: irradiance and count at full, the balance alpha and the tile at half.
+
+        The weights see the frame's radiance over 8x8 pixels only: a weight that follows the very sample which it weighs
+        makes the mean drift, frame by frame. History is kept as sums, so that the warp mixes samples by their counts.
+        """
         traced = F.avg_pool2d(mask, 2)
         tile = F.avg_pool2d(irradiance, 2) / (traced + 1e-4)
         kept = history[:, 3:4] * agreement
         kept_tile = F.avg_pool2d(kept, 2)
-        past = F.avg_pool2d(history[:, 0:3] * kept, 2) / (kept_tile + 1e-4)
-        now_features = torch.cat([torch.log1p(tile), F.avg_pool2d(normal, 2), _depth_tile(depth), traced], 1)
+        summed = history[:, 0:3] * agreement
+        past = F.avg_pool2d(summed, 2) / (kept_tile + 1e-4)
+        around = F.interpolate(F.avg_pool2d(tile, 4), scale_factor=4.0, mode="nearest")
+        now_features = torch.cat([torch.log1p(around), F.avg_pool2d(normal, 2), _depth_tile(depth), traced], 1)
         past_features = torch.cat(
             [torch.log1p(past), F.avg_pool2d(history[:, 7:10], 2), _depth_tile(history[:, 10:11]), kept_tile * 0.25], 1
         )
@@ -131,7 +137,7 @@ class SsrNetwork(nn.Module):
         alpha = F.interpolate(balance, scale_factor=2.0, mode="nearest") * 2
         kept, fresh = kept * alpha, mask * (2 - alpha)
         count = kept + fresh
-        accumulated = (history[:, 0:3] * kept + irradiance * fresh) / (count + 1e-4)
+        accumulated = (summed * alpha + irradiance * fresh) / (count + 1e-4)
         return accumulated, torch.clamp(count, max=MAX_COUNT), balance, tile
 
     def _start_mild(self) -> None:

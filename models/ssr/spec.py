@@ -30,7 +30,7 @@ SSR = ModelSpec(
         _image(
             "frame", 19, "radiance 3, mask, albedo 3, normal 3, shadow 3, transparent 3, depth, metallic, roughness"
         ),
-        _image("history", 11, "of the frame before, warped: irradiance 3, count, output irradiance 3, normal 3, depth"),
+        _image("history", 11, "of the frame before, warped: irradiance sum 3, count, output 3, normal 3, depth"),
     ),
     outputs=(
         _image("radiance", 3, "linear, in the scale of the frame's radiance"),

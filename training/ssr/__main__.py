@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("command", choices=["all", "render", "demo", "train", "export", "evaluate"])
     parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
     parser.add_argument("--data", type=Path, help="evaluate: a folder of sequences (default: RUN/test)")
-    parser.add_argument("--rounds", type=int, default=4, help="render: three paths in each scene and a room, so often")
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="render: two paths in each scene and in a new room, so often"
+    )
     parser.add_argument("--test", action="store_true", help="render: the scenes that are never trained on, 480x270")
     parser.add_argument("--minutes", type=float, default=60.0, help="train: in all, resumed runs included")
     parser.add_argument("--threads", type=int, default=1)
@@ -35,17 +37,15 @@ def _render(given: argparse.Namespace) -> None:
 
     work = given.run / "scenes"
     if given.test:
-        plan = RenderPlan(
-            size_wh=(480, 270), frames=12, referenced=(9, 10, 11), reference_spp=256, speed=1.0, floor=True
-        )
+        plan = RenderPlan(size_wh=(480, 270), frames=12, referenced=(11,), reference_spp=256, speed=1.0, floor=True)
         for name in TEST_SCENES:
             list(render_scene(name, [0], plan, work, given.run / "test"))
         return
     plan, out = RenderPlan(), given.run / "train"
     for turn in range(given.rounds):
         for index, name in enumerate(TRAINING_SCENES):
-            list(render_procedural([turn * 100 + index], plan, out))
-            list(render_scene(name, [turn * 3, turn * 3 + 1, turn * 3 + 2], plan, work, out))
+            list(render_procedural([turn * 100 + index], plan, out, paths=2))
+            list(render_scene(name, [turn * 2, turn * 2 + 1], plan, work, out))
 
 
 def _demo(given: argparse.Namespace) -> None:

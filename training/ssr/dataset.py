@@ -14,7 +14,8 @@ from training.ssr.sequences import load_planes
 
 __all__ = ["Batch", "SequenceStore"]
 
-VECTOR_COLOURS = ("radiance", "albedo", "shadow", "transparent")
+SHORT_SHARE = 0.3
+"""Most batches are of the longest sequences: a network that saw short ones only drifts on long streams."""
 
 
 class Batch:
@@ -52,7 +53,11 @@ class SequenceStore:
 
     def batch(self, size: int, crop: int) -> Batch:
         """A random batch; crops are squares, a multiple of 16."""
-        names = list(self.stored)
+        everything = list(self.stored)
+        like = max(map(self._length, everything))
+        if self.rng.random() < SHORT_SHARE:
+            like = self._length(everything[int(self.rng.integers(len(everything)))])
+        names = [name for name in everything if self._length(name) == like]  # a batch has one length
         chosen = [self._sample(names[index], crop) for index in self.rng.choice(len(names), size)]
         frames, motion, reference, scale = (np.stack([item[part] for item in chosen], 1) for part in range(4))
         referenced = self.stored[names[0]][3]
@@ -61,6 +66,9 @@ class SequenceStore:
             referenced,
             torch.from_numpy(scale.reshape(-1, 1, 1, 1)),
         )
+
+    def _length(self, name: str) -> int:
+        return len(self.stored[name][0])
 
     def _sample(self, name: str, crop: int) -> tuple[NDArray[np.float32], ...]:
         rng = self.rng

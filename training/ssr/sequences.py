@@ -30,8 +30,8 @@ class RenderPlan:
     """How many frames, of what size, and which of them get a reference of how many samples a pixel."""
 
     size_wh: tuple[int, int] = (160, 160)
-    frames: int = 8
-    referenced: tuple[int, ...] = (5, 6, 7)
+    frames: int = 20
+    referenced: tuple[int, ...] = (17, 18, 19)
     reference_spp: int = 32
     speed: float = 1.5
     floor: bool = False
