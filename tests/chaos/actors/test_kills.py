@@ -96,7 +96,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(session: LocalSession) -> 
         time.sleep(0.5)
     reader.join(30)
     report = audit(session.config.streams, "frames")
-    assert report.complete, report.to_text()
+    assert report.complete, str(report.to_dict())
     assert report.totals["results"] == sum(seen.values())
     assert set(seen.values()) == {1}
     print("first new result after a kill, seconds:", " ".join(f"{wait_s:.1f}" for wait_s in waits_s))

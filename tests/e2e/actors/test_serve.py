@@ -47,7 +47,7 @@ def settled(session: LocalSession, timeout_s: float = 60.0) -> AuditReport:
 def test_a_talking_face_is_found_and_read(session: LocalSession, talking_face: list[NDArray[np.uint8]]) -> None:
     send(session, "carphone", talking_face)
     report = settled(session)
-    assert report.complete, report.to_text()
+    assert report.complete, str(report.to_dict())
     assert report.totals["results"] == len(talking_face)
     with Results("expressions", streams="carphone", from_beginning=True, config=session.config.streams) as results:
         messages = [result.message for result in itertools.islice(results, len(talking_face))]
@@ -74,7 +74,7 @@ def test_a_killed_replica_is_replaced_and_nothing_is_lost(
     os.kill(before["pid"], signal.SIGKILL)
     send(session, "kill-2", talking_face)
     report = settled(session, 90)
-    assert report.complete, report.to_text()
+    assert report.complete, str(report.to_dict())
     after = session.snapshot("PerceptionActor")
     assert after["pid"] != before["pid"]
     assert after["member_id"] == before["member_id"]

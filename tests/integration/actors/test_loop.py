@@ -152,7 +152,7 @@ def test_a_second_member_takes_partitions_over_without_loss_or_repeat(world: Sim
     stop.set()
     thread.join()
     report = world.wait()
-    assert report.complete, report.to_text()
+    assert report.complete, str(report.to_dict())
     assert report.totals["results"] == 6 * sent
     second.check()
 
