@@ -20,11 +20,6 @@ def reconstructor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reconstr
         yield Reconstructor(engine)
 
 
-# The accumulator was mended 170 steps before the weights were written: still 23 % too bright after 8 frames. Strict, so
-# that the training which cures it must take this mark away.
-UNDERTRAINED = pytest.mark.xfail(strict=True, reason="ssr-1 was trained for 170 steps since its accumulator was mended")
-
-
 def _run(reconstructor: Reconstructor, wall: Any, frames: int, **size: int) -> tuple[Any, History | None]:
     picture, history = None, None
     for index in range(frames):
@@ -42,7 +37,6 @@ def test_any_size_comes_back_as_it_was(reconstructor: Reconstructor, wall: Any) 
     assert history.history_frames == 2
 
 
-@UNDERTRAINED
 def test_frames_add_up_to_less_noise_than_one(reconstructor: Reconstructor, wall: Any) -> None:
     errors = []
     for frames in (1, 12):
@@ -52,7 +46,6 @@ def test_frames_add_up_to_less_noise_than_one(reconstructor: Reconstructor, wall
     assert errors[1] < 0.8 * errors[0]
 
 
-@UNDERTRAINED
 def test_brightness_is_kept(reconstructor: Reconstructor, wall: Any) -> None:
     picture, _history = _run(reconstructor, wall, 8)
     assert float(picture.mean()) == pytest.approx(float(wall(7)["albedo"].mean()) * 0.5, rel=0.15)
