@@ -45,10 +45,11 @@ def settled(session: LocalSession, timeout_s: float = 60.0) -> AuditReport:
 
 
 def test_a_talking_face_is_found_and_read(session: LocalSession, talking_face: list[NDArray[np.uint8]]) -> None:
+    before = settled(session).totals["results"]  # the session is shared, and the order of tests is random
     send(session, "carphone", talking_face)
     report = settled(session)
     assert report.complete, str(report.to_dict())
-    assert report.totals["results"] == len(talking_face)
+    assert report.totals["results"] - before == len(talking_face)
     with Results("expressions", streams="carphone", from_beginning=True, config=session.config.streams) as results:
         messages = [result.message for result in itertools.islice(results, len(talking_face))]
     assert [message.seq for message in messages] == list(range(len(talking_face)))
