@@ -55,17 +55,7 @@ class _WholeRecord:
     payload: bytes
     appended_at_ms: int
     raws: tuple[RawRecord, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameRecord(_WholeRecord):
-    """A whole frame of `foveal.frames`, pixels still compressed."""
-
-    headers: FrameHeaders
-
-    @property
-    def codec(self) -> FrameCodec:
-        return self.headers.codec
+    headers: FrameHeaders | GBufferHeaders
 
     @property
     def seq(self) -> int:
@@ -82,6 +72,17 @@ class FrameRecord(_WholeRecord):
     @property
     def height(self) -> int:
         return self.headers.height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRecord(_WholeRecord):
+    """A whole frame of `foveal.frames`, pixels still compressed."""
+
+    headers: FrameHeaders
+
+    @property
+    def codec(self) -> FrameCodec:
+        return self.headers.codec
 
     @property
     def keyframe(self) -> bool:
@@ -97,22 +98,6 @@ class GBufferRecord(_WholeRecord):
     @property
     def codec(self) -> GBufferCodec:
         return self.headers.codec
-
-    @property
-    def seq(self) -> int:
-        return self.headers.seq
-
-    @property
-    def captured_at_ns(self) -> int:
-        return self.headers.captured_at_ns
-
-    @property
-    def width(self) -> int:
-        return self.headers.width
-
-    @property
-    def height(self) -> int:
-        return self.headers.height
 
     @property
     def keyframe(self) -> bool:
