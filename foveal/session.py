@@ -235,12 +235,26 @@ class LocalSession:
             self._say("stopping the application and Ray")
             try:
                 serve.shutdown()  # type: ignore[no-untyped-call]
+                _end_named_actors()
             finally:
                 ray.shutdown()
                 self._ray_up = False
         if self._ray_folder is not None:
             shutil.rmtree(self._ray_folder, ignore_errors=True)
             self._ray_folder = None
+
+
+def _end_named_actors() -> None:
+    """Serve's controller, where it did not end in its time: while it lives, this process's own polling of it goes on
+    beyond `ray.shutdown`, which Ray answers by ending the process.
+    """
+    import ray
+
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        try:
+            ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
+        except ValueError:
+            continue  # it ended meanwhile
 
 
 def with_addresses(config: AppConfig, bootstrap_servers: str | None, redis_url: str | None) -> AppConfig:
