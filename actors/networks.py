@@ -22,12 +22,14 @@ __all__ = ["load_perception", "load_reconstruction"]
 # What an engine tunes itself for at the first use of a size: the batches that the models cut into.
 WARM_BATCHES = (1, 2, 4, 8)
 WARM_RENDERS = (1, 2)
+PERCEPTION_STREAMS = 2
 PERSON_BOX = np.array([[100, 50, 200, 300]], np.float32)
 
 
 def load_perception(config: AppConfig) -> PerceptionNetworks:
     """Detector, embedder and expression reader. Raises: the errors of `models.engine.load_engine`."""
-    engine = config.engine
+    streams = config.engine.streams or PERCEPTION_STREAMS
+    engine = config.engine.model_copy(update={"streams": streams})
     detector = Detector(
         load_engine(DETECTION_NANO, engine, from_uint8=True), threshold=config.perception.detector_threshold
     )

@@ -167,7 +167,7 @@ class LocalKafka:
         cluster_id = base64.urlsafe_b64encode(bytes([name[0] & 0x7F]) + name[1:]).decode().rstrip("=")
         command = java_command(
             jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config), heap_mb=128,
-            options=["-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"],
+            options=[f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"],
         )  # fmt: skip
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, timeout=timeout_s, check=False)
         if done.returncode != 0:

@@ -51,6 +51,7 @@ class Engine(ABC):
     """A compiled network. Any thread may call it; several batches may be on their way at once.
 
     `inputs` and `outputs` are what `run` takes and returns: with `from_uint8` the input is uint8 NHWC BGR.
+    `side_by_side` is how many inferences it runs at once: a batch is cut into as many.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Engine(ABC):
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         profile: ShapeProfile,
+        side_by_side: int = 1,
     ) -> None:
         self.info = info
         self.inputs = inputs
         self.outputs = outputs
         self.profile = profile
+        self._side_by_side = side_by_side
 
     @property
     def device(self) -> str:
@@ -89,16 +92,16 @@ class Engine(ABC):
         size = self._check(inputs)
         batch = self.profile.batch()
         low, high = (1, size) if batch is None else (batch[0], batch[2])
-        first = self._begin(inputs, 0, min(size, high), low)
-        if size <= high:
-            return Pending(first)
+        part = min(high, max(low, -(-size // self._side_by_side)))
+        starts = range(0, size, part)
+        begun = [self._begin(inputs, at, min(at + part, size), low) for at in starts[: self._side_by_side]]
 
         def collect() -> Arrays:
-            parts = [first()]
-            parts += [self._begin(inputs, at, min(at + high, size), low)() for at in range(high, size, high)]
-            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            parts = [one() for one in begun]
+            parts += [self._begin(inputs, at, min(at + part, size), low)() for at in starts[len(begun) :]]
+            return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
-        return Pending(collect)
+        return Pending(begun[0] if size <= part else collect)
 
     def warm(self) -> float:
         """Infer zeros of the usual shape, two batches at once, so that no frame pays for the start. Returns seconds."""

@@ -16,8 +16,10 @@ Precision = Literal["f32", "bf16", "f16"]
 class EngineConfig(BaseModel):
     """`auto` takes TensorRT where it is installed and a GPU answers, else OpenVINO; bf16 or f16 where it is native.
 
-    `threads` is per engine (None: all cores). `streams` is how many inferences OpenVINO runs side by side: 1 is the
-    lowest latency. `device` is the index of the GPU. `cache_dir` is the folder of compiled engines; None keeps none.
+    `threads` is per engine (None: all cores), shared among `streams` inferences that OpenVINO runs side by side. One
+    stream is the fastest on an idle machine. Threads of one inference wait for each other, so beside a broker and
+    decoders, which take the cores in turn, two answer sooner: None is two for perception, else one.
+    `device` is the index of the GPU. `cache_dir` is the folder of compiled engines; None keeps none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +27,7 @@ class EngineConfig(BaseModel):
     compiler: Literal["auto", "openvino", "tensorrt"] = "auto"
     precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
     threads: int | None = Field(default=None, ge=1, le=512)
-    streams: int = Field(default=1, ge=1, le=64)
+    streams: int | None = Field(default=None, ge=1, le=64)
     device: int = Field(default=0, ge=0)
     cache_dir: Path | None = None
     cache_max_bytes: int = Field(default=4 << 30, ge=1 << 20)

@@ -29,6 +29,7 @@ class OpenVinoCompiler:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._streams = config.streams or 1
         self._core = ov.Core()
         self.version = str(ov.__version__)
         self._capabilities = tuple(sorted(self._core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")))
@@ -62,13 +63,13 @@ class OpenVinoCompiler:
             compiled = self._core.import_model(blob, DEVICE, self._settings())
         except RuntimeError as error:
             raise EngineError(f"{info.model}: OpenVINO cannot load the engine: {_first_line(error)}") from error
-        return OpenVinoEngine(compiled, info, inputs, outputs, profile)
+        return OpenVinoEngine(compiled, info, inputs, outputs, profile, self._streams)
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINT[self.precision],
-            "PERFORMANCE_HINT": "LATENCY" if self._config.streams == 1 else "THROUGHPUT",
-            "NUM_STREAMS": str(self._config.streams),
+            "PERFORMANCE_HINT": "LATENCY" if self._streams == 1 else "THROUGHPUT",
+            "NUM_STREAMS": str(self._streams),
         }
         if self._config.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self._config.threads
@@ -96,8 +97,9 @@ class OpenVinoEngine(Engine):
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         profile: ShapeProfile,
+        side_by_side: int = 1,
     ) -> None:
-        super().__init__(info, inputs, outputs, profile)
+        super().__init__(info, inputs, outputs, profile, side_by_side)
         self._compiled: ov.CompiledModel | None = compiled
         self._free: list[ov.InferRequest] = []
         self._lock = threading.Lock()
