@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,12 @@ def write_sheet(pictures: list[Image], path: Path) -> None:
         cv2.imwrite(str(path), contact_sheet(pictures, columns=SHEET_COLUMNS, tile_wh=SHEET_TILE_WH))
 
 
-def summarize(account: DemoAccount, audit: dict[str, int]) -> dict[str, Any]:
+def summarize(account: DemoAccount, sources: Mapping[str, str], audit: dict[str, int]) -> dict[str, Any]:
     """The run in figures; latency is from capture to the append of the result, milliseconds."""
     return {
         "streams": {
             stream.stream_id: {
+                "source": sources[stream.stream_id],
                 "frames_in": stream.frames_in,
                 "results": stream.results,
                 "drops": len(stream.drops),

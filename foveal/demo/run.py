@@ -24,6 +24,7 @@ from foveal.accounts import audit_inputs
 from foveal.demo.enrolment import enrol_people
 from foveal.demo.inputs import InputMissingError, talking_face, walkers
 from foveal.demo.live import live_table
+from foveal.demo.rendering import mitsuba_installed, render_room
 from foveal.demo.report import summarize, write_annotated, write_renders, write_sheet, write_summary
 from foveal.demo.sequence import EXPOSURE, GBufferSequence
 from foveal.demo.stage import DemoInput, Stage
@@ -53,7 +54,7 @@ def run_demo(out: Path, *, seconds: float, keep: bool, as_json: bool) -> bool:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     home = home_folder() / "demo"
-    inputs, sequence = _inputs(home_folder() / "media", seconds, say)
+    inputs, sequence = _inputs(home_folder() / "media", seconds, say, console)
     with _service(home, keep, say) as config:
         videos = [one for one in inputs if one.kind == "frames"]
         for name in enrol_people(GALLERY, videos, config):
@@ -66,7 +67,8 @@ def run_demo(out: Path, *, seconds: float, keep: bool, as_json: bool) -> bool:
         for line in report.to_text().splitlines():
             if " 0 offsets" not in line:  # partitions that no stream fell on
                 say(escape(line))
-    summary = summarize(stage.account, report.totals())
+    sources = {one.stream_id: one.source for one in inputs}
+    summary = summarize(stage.account, sources, report.totals())
     summary["seconds"] = round(time.monotonic() - started, 1)
     _draw(inputs, sequence, stage, out, console)
     write_summary(summary, out / "summary.json")
@@ -95,7 +97,9 @@ def _service(home: Path, keep: bool, say: Callable[[str], None]) -> Iterator[App
         take_down(home)
 
 
-def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[list[DemoInput], GBufferSequence]:
+def _inputs(
+    media: Path, seconds: float, say: Callable[[str], None], console: Console
+) -> tuple[list[DemoInput], GBufferSequence]:
     inputs = []
     for stream_id, title, find in (
         ("carphone", "a talking face", talking_face),
@@ -107,14 +111,15 @@ def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[li
             say(f"[yellow]{escape(str(error))}[/yellow]")
             continue
         fps = open_source(str(path)).fps
-        inputs.append(DemoInput(stream_id, title, "frames", fps, _player(path, int(seconds * fps))))
+        inputs.append(DemoInput(stream_id, title, path.name, "frames", fps, _player(path, int(seconds * fps))))
         say(f"stream {stream_id!r}: {title}, {path.name} at {fps:.4g} fps")
-    sequence = GBufferSequence.room()
+    sequence = _sequence(media, say, console)
     count = int(seconds * sequence.fps)
     inputs.append(
         DemoInput(
             "renderer",
             sequence.title,
+            sequence.source,
             "gbuffers",
             sequence.fps,
             lambda: islice(sequence.planes(), count),
@@ -122,8 +127,22 @@ def _inputs(media: Path, seconds: float, say: Callable[[str], None]) -> tuple[li
             RENDERER_START_S,
         )
     )
-    say(f"stream 'renderer': {sequence.title} at {sequence.fps:.4g} fps")
+    say(f"stream 'renderer': {sequence.title}, {sequence.source}, at {sequence.fps:.4g} fps")
     return inputs, sequence
+
+
+def _sequence(media: Path, say: Callable[[str], None], console: Console) -> GBufferSequence:
+    """Rendered here where Mitsuba is installed, which the first demo waits for; else the committed one."""
+    if not mitsuba_installed():
+        return GBufferSequence.room()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("rendering the room", total=None)
+        try:
+            folder = render_room(media, lambda done, total: progress.update(task, completed=done, total=total))
+        except InputMissingError as error:
+            say(f"[yellow]{escape(str(error))}[/yellow]")
+            return GBufferSequence.room()
+    return GBufferSequence.room(folder)
 
 
 def _player(path: Path, count: int) -> Callable[[], Iterator[Image]]:

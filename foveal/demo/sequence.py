@@ -30,13 +30,19 @@ class GBufferSequence:
     folder: Path
     fps: float
     title: str
+    source: str
 
     @classmethod
-    def room(cls) -> GBufferSequence:
-        """The committed one."""
-        record = json.loads((ROOM / "sequence.json").read_text(encoding="utf-8"))
+    def room(cls, folder: Path | None = None) -> GBufferSequence:
+        """The room as rendered into `folder`; without one, as committed."""
+        record = json.loads(((folder or ROOM) / "sequence.json").read_text(encoding="utf-8"))
         width, height = record["size_wh"]
-        return cls(ROOM, RENDER_FPS, f"a path-traced room, {width}x{height}, 1/4 sample per pixel")
+        return cls(
+            folder or ROOM,
+            RENDER_FPS,
+            f"a path-traced room, {width}x{height}, 1/4 sample per pixel",
+            f"rendered here by {record['renderer']}" if folder else "the committed sequence",
+        )
 
     def planes(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Planes by name, frame by frame, as a renderer would hand them over."""

@@ -25,6 +25,7 @@ class DemoInput:
 
     stream_id: str
     title: str
+    source: str  # the file, or who rendered it
     kind: str  # "frames" or "gbuffers"
     fps: float
     frames: Callable[[], Iterator[Any]]  # uint8 [H, W, 3] BGR, or a mapping of planes

@@ -23,6 +23,9 @@ def main() -> None:
         "--rounds", type=int, default=4, help="render: two paths in each scene and in a new room, so often"
     )
     parser.add_argument("--test", action="store_true", help="render: the scenes that are never trained on, 480x270")
+    parser.add_argument("--out", type=Path, help="demo: where the sequence goes (default: the committed one's place)")
+    parser.add_argument("--frames", type=int, help="demo: how many of them the camera's path is cut into")
+    parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
     parser.add_argument("--minutes", type=float, default=60.0, help="train: in all, resumed runs included")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -49,9 +52,11 @@ def _render(given: argparse.Namespace) -> None:
 
 
 def _demo(given: argparse.Namespace) -> None:
-    from training.ssr.demo import render_demo
+    from training.ssr.demo import DEMO_FOLDER, FRAMES, REFERENCE_SPP, render_demo
 
-    print(render_demo(given.run / "demo"))
+    frames, spp = given.frames or FRAMES, given.reference_spp or REFERENCE_SPP
+    work = given.run / f"demo-{frames}-{spp}"
+    print(render_demo(work, given.out or DEMO_FOLDER, frames=frames, reference_spp=spp))
 
 
 def _train(given: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
-"""Render the committed demonstration sequence: `python -m training.ssr demo`. A stopped run goes on."""
+"""Render the demonstration sequence: `python -m training.ssr demo`. A stopped run goes on."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +20,33 @@ REFERENCE_SPP = 48
 SEED = 7
 
 
-def render_demo(work: Path, folder: Path = DEMO_FOLDER) -> Path:
-    """48 frames of 320x180 at 1/4 sample a pixel with references; single frames are kept under `work` on the way."""
+def render_demo(
+    work: Path, folder: Path = DEMO_FOLDER, *, frames: int = FRAMES, reference_spp: int = REFERENCE_SPP
+) -> Path:
+    """Frames of 320x180 at 1/4 sample a pixel with references; single frames are kept under `work` on the way."""
     work.mkdir(parents=True, exist_ok=True)
     room = DemoRoom()
     renderer = Renderer(room.load(0), SIZE_WH)
-    path = room.path(FRAMES)
-    exposure = renderer.exposure(path[FRAMES // 2])
+    path = room.path(frames)
+    exposure = renderer.exposure(path[frames // 2])
     for index, camera in enumerate(path):
         target = work / f"{index:03d}.npz"
         if target.exists():
             continue
         planes = renderer.frame(camera, path[max(index - 1, 0)], index, exposure, SEED)
-        reference = renderer.reference(camera, REFERENCE_SPP, CLAMP_WHITES, SEED * 1000 + index, exposure=exposure)
+        reference = renderer.reference(camera, reference_spp, CLAMP_WHITES, SEED * 1000 + index, exposure=exposure)
         partial = target.with_suffix(".part")
         with partial.open("wb") as file:
             np.savez(file, reference=reference, **planes)
         partial.replace(target)
-        print(f"frame {index + 1} of {FRAMES}", flush=True)
-    frames, references = [], []
-    for index in range(FRAMES):
+        print(f"frame {index + 1} of {frames}", flush=True)
+    rendered, references = [], []
+    for index in range(frames):
         with np.load(work / f"{index:03d}.npz") as stored:
             references.append(stored["reference"])
-            frames.append({name: stored[name] for name in stored.files if name != "reference"})
-    write_sequence(folder, frames, references, {"scene": "demo-room", "fps": 24, "reference_spp": REFERENCE_SPP})
+            rendered.append({name: stored[name] for name in stored.files if name != "reference"})
+    meta = {"scene": "demo-room", "fps": 24, "reference_spp": reference_spp}
+    meta["renderer"] = f"Mitsuba {room.mi.__version__}"
+    write_sequence(folder, rendered, references, meta)
+    shutil.rmtree(work)
     return folder

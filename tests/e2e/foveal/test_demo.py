@@ -28,6 +28,7 @@ def test_the_demo_leaves_what_it_says_and_nothing_else(tmp_path: Path) -> None:
         assert stream["frames_in"] == stream["results"] + stream["drops"] + stream["deadletters"], name
         assert stream["results"] > 0, name
         assert stream["latency_ms"]["p50"] <= stream["latency_ms"]["p95"], name
+        assert stream["source"], name
         assert open_source(str(tmp_path / "out" / f"{name}.mp4")).frames == stream["frames_in"], name
     audit = summary["audit"]
     assert audit["offsets"] == audit["results"] + audit["drops"] + audit["deadletters"]

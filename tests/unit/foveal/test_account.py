@@ -45,7 +45,7 @@ def test_every_frame_ends_once_whatever_comes_first() -> None:
     assert latency is not None
     assert 24 <= latency <= 26
     assert live_table(account).row_count == 1
-    figures = summarize(account, {"offsets": 4})["streams"]["door"]
+    figures = summarize(account, {"door": "door.mp4"}, {"offsets": 4})["streams"]["door"]
     assert (figures["results"], figures["drops"], figures["deadletters"]) == (2, 1, 1)
 
 
