@@ -1,7 +1,4 @@
-"""Kafka clients with this project's settings applied: plain producers and readers, and `tail` over roles.
-
-The only module besides consumer, publisher, topics and audit that sees kafka-python.
-"""
+"""Kafka clients with this project's settings applied: plain producers and readers, and `tail` over roles."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -18,9 +14,10 @@ from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import TopicPartition
 
-from streams.config import Role, SecurityConfig, StreamsConfig
+from streams.config import Role, StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
 from streams.records import Origin, RawRecord
+from streams.security import greet, security_options
 
 __all__ = [
     "ClusterInfo",
@@ -217,28 +214,39 @@ def _assign_all(reader: KafkaConsumer, topics: Sequence[str], *, from_beginning:
 
 
 def _knock(config: StreamsConfig) -> None:
-    """Wait until an address takes connections: a kafka-python client that fails to open leaves its thread behind."""
+    """Wait until an address takes this client: a kafka-python client that fails to open leaves its thread behind."""
     deadline = time.monotonic() + config.connect_timeout_s
     while True:
-        last: OSError | None = None
+        last: Exception | None = None
         for address in config.bootstrap_servers:
-            host, _, port = address.rpartition(":")
-            left_s = max(0.1, deadline - time.monotonic())
+            left_s = min(max(0.1, deadline - time.monotonic()), KNOCK_S)
             try:
-                with socket.create_connection((host.strip("[]"), int(port)), min(left_s, KNOCK_S)):
-                    return
-            except OSError as error:
+                _knock_at(config, address, left_s)
+            except StreamError:
+                raise  # who is refused now is refused again
+            except (OSError, KafkaError) as error:
                 last = error
+            else:
+                return
         if time.monotonic() >= deadline:
             raise _unavailable(config, last or TimeoutError()) from last
         time.sleep(min(KNOCK_PAUSE_S, max(0.0, deadline - time.monotonic())))
 
 
+def _knock_at(config: StreamsConfig, address: str, timeout_s: float) -> None:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
+        if config.security.protocol == "PLAINTEXT":
+            return
+    greet(address, _connection(config), timeout_s)
+
+
 def _unavailable(config: StreamsConfig, error: BaseException) -> BrokerUnavailableError:
     return BrokerUnavailableError(
-        f"streams.bootstrap_servers: expected a Kafka broker at {', '.join(config.bootstrap_servers)}, "
-        f"none answered within {config.connect_timeout_s:g} s ({type(error).__name__}: {error}); "
-        "start one with `foveal up`, or set FOVEAL_KAFKA__BOOTSTRAP_SERVERS"
+        f"streams.bootstrap_servers: expected a Kafka broker at {', '.join(config.bootstrap_servers)} that speaks "
+        f"{config.security.protocol}, none answered within {config.connect_timeout_s:g} s "
+        f"({type(error).__name__}: {error}); start one with `foveal up`, or set FOVEAL_KAFKA__BOOTSTRAP_SERVERS and "
+        "streams.security.protocol"
     )
 
 
@@ -248,39 +256,5 @@ def _connection(config: StreamsConfig) -> dict[str, Any]:
         "client_id": config.client_id,
         "bootstrap_timeout_ms": int(config.connect_timeout_s * 1000),
         "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
-        **_security(config.security),
+        **security_options(config.security),
     }
-
-
-def _security(security: SecurityConfig) -> dict[str, Any]:
-    options: dict[str, Any] = {"security_protocol": security.protocol}
-    if security.protocol.endswith("SSL"):
-        options |= {
-            "ssl_cafile": security.ca_file,
-            "ssl_certfile": security.certificate_file,
-            "ssl_keyfile": security.key_file,
-            "ssl_password": security.key_password.get_secret_value() if security.key_password else None,
-            "ssl_check_hostname": security.check_hostname,
-        }
-    if security.sasl_mechanism is not None:
-        options |= {
-            "sasl_mechanism": security.sasl_mechanism,
-            "sasl_plain_username": security.username,
-            "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-            "sasl_kerberos_service_name": security.kerberos_service_name,
-            "sasl_kerberos_domain_name": security.kerberos_domain_name,
-        }
-    if security.oauth_token_provider is not None:
-        options["sasl_oauth_token_provider"] = _made(security.oauth_token_provider)
-    return options
-
-
-def _made(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise StreamError(
-            f"streams.security.oauth_token_provider: expected 'package.module:name' of an installed package, "
-            f"got {name!r} ({error}); install it, or mend the name"
-        ) from error

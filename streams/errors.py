@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streams.records import Origin
 
 __all__ = [
+    "BrokerRefusedError",
     "BrokerUnavailableError",
     "FrameTooLargeError",
     "HeaderError",
@@ -21,6 +22,7 @@ __all__ = [
     "PayloadError",
     "PlaneError",
     "RecordTooLargeError",
+    "SecurityFileError",
     "StreamError",
     "UnknownVersionError",
     "WireError",
@@ -88,6 +90,14 @@ class BrokerUnavailableError(StreamError, ConnectionError):
     """No broker answers at the configured address."""
 
     retriable: ClassVar[bool] = True
+
+
+class BrokerRefusedError(StreamError, PermissionError):
+    """A broker is there and does not take this client, or this client not the broker; the text names the setting."""
+
+
+class SecurityFileError(StreamError, FileNotFoundError):
+    """A file that `streams.security` names is not there."""
 
 
 def _shortened(got: object) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from streams.client import _security
 from streams.config import ROLES, SecurityConfig, StreamsConfig, TopicsConfig
+from streams.security import security_options
 
 
 def test_addresses_come_as_a_list_or_as_text() -> None:
@@ -49,13 +50,15 @@ def test_a_dead_letter_takes_any_record_with_its_error() -> None:
     assert topics.deadletters.max_message_bytes > largest
 
 
-def test_security_reaches_the_client() -> None:
+def test_security_reaches_the_client(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.touch()
     security = SecurityConfig(
-        protocol="SASL_SSL", ca_file="ca.pem", sasl_mechanism="SCRAM-SHA-512", username="u", password="p"  # type: ignore[arg-type]
+        protocol="SASL_SSL", ca_file=str(authority), sasl_mechanism="SCRAM-SHA-512", username="u", password="p"  # type: ignore[arg-type]
     )  # fmt: skip
-    options = _security(security)
+    options = security_options(security)
     assert options["security_protocol"] == "SASL_SSL"
-    assert options["ssl_cafile"] == "ca.pem"
+    assert options["ssl_cafile"] == str(authority)
     assert options["ssl_check_hostname"] is True
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("u", "p")
     assert "p" not in repr(security).replace("SecretStr", "").replace("protocol", "").split("password=")[1][:12].strip(
