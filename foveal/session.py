@@ -21,7 +21,7 @@ from actors.config import AppConfig
 from actors.errors import SessionError
 from deploy.local import LocalStack
 
-__all__ = ["LocalSession", "SessionInfo", "with_addresses"]
+__all__ = ["LocalSession", "SessionInfo", "reach_named_services", "with_addresses"]
 
 SERVE_APP = "foveal"
 LOOPBACK = "127.0.0.1"
@@ -97,6 +97,7 @@ class LocalSession:
 
     def start(self) -> SessionInfo:
         """Bring up what is missing and wait until every replica is healthy."""
+        reach_named_services(self._given)
         try:
             own_kafka, own_redis = self._start_stack()
             self._start_ray()
@@ -150,8 +151,7 @@ class LocalSession:
         self.stop()
 
     def _start_stack(self) -> tuple[bool, bool]:
-        own_kafka = "bootstrap_servers" not in self._given.streams.model_fields_set
-        own_redis = "url" not in self._given.gallery.model_fields_set
+        own_kafka, own_redis = not _names_kafka(self._given), not _names_redis(self._given)
         if own_kafka or own_redis:
             names = " and ".join(name for name, own in (("Kafka", own_kafka), ("Valkey", own_redis)) if own)
             self._say(f"starting {names} in {self._home}")
@@ -255,6 +255,29 @@ def _end_named_actors() -> None:
             ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
         except ValueError:
             continue  # it ended meanwhile
+
+
+def reach_named_services(config: AppConfig) -> None:
+    """Ask the Redis and the Kafka that the settings name whether they are there, before anything is started for them.
+
+    Raises: GalleryUnavailableError, BrokerUnavailableError, BrokerRefusedError within 10 s, with address and remedy.
+    """
+    from gallery.store import GalleryStore
+    from streams.client import describe_cluster
+
+    if _names_redis(config):
+        with GalleryStore(config.gallery) as store:
+            store.check()
+    if _names_kafka(config):
+        describe_cluster(config.streams)
+
+
+def _names_kafka(config: AppConfig) -> bool:
+    return "bootstrap_servers" in config.streams.model_fields_set
+
+
+def _names_redis(config: AppConfig) -> bool:
+    return "url" in config.gallery.model_fields_set
 
 
 def with_addresses(config: AppConfig, bootstrap_servers: str | None, redis_url: str | None) -> AppConfig:

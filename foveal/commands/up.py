@@ -28,7 +28,7 @@ def up(
     import threading
 
     from actors.config import load_config
-    from foveal.session import LocalSession
+    from foveal.session import LocalSession, reach_named_services
     from foveal.settings import home_folder
     from foveal.supervisor import bring_up
 
@@ -39,7 +39,8 @@ def up(
         typer.echo(line, err=True)
 
     if detach:
-        load_config(path, dict(os.environ))  # a wrong setting is said here, not in a log file
+        # A wrong setting or an absent service is said here, not in a log file.
+        reach_named_services(load_config(path, dict(os.environ)))
         state = bring_up(path, home, say=say)
         _show(state.info or {}, as_json)
         return
