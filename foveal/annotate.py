@@ -18,6 +18,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 KNOWN, UNKNOWN, UNAVAILABLE, FACE = (115, 158, 0), (0, 159, 230), (167, 121, 204), (233, 180, 86)
 TRACKS = ((115, 158, 0), (178, 114, 0), (0, 94, 213), (167, 121, 204), (66, 228, 240), (233, 180, 86), (0, 159, 230))
 MIN_SHORT_SIDE = 480
+BAR_HEIGHT = 24
 
 
 def annotate(
@@ -41,7 +42,7 @@ def annotate(
 
 def caption(canvas: Image, title: str, note: str = "") -> None:
     """Write a title bar over the top of the picture, in place; `note` stands at its right end."""
-    bar = canvas[:24]
+    bar = canvas[:BAR_HEIGHT]
     bar[:] = (bar * 0.35).astype(np.uint8)
     cv2.putText(canvas, title, (8, 17), FONT, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     if note:
@@ -100,7 +101,7 @@ def _draw_face(canvas: Image, face: Face, scale: int) -> None:
     if face.expression is None:
         _label(canvas, face.unreadable or "unreadable", x1, y2 + 16, FACE)
         return
-    left, top, bar, row = min(x2 + 6, max(0, canvas.shape[1] - 150)), max(26, y1), 60, 14
+    left, top, bar, row = min(x2 + 6, max(0, canvas.shape[1] - 150)), max(BAR_HEIGHT + 2, y1), 60, 14
     panel = canvas[top : top + row * 8 + 4, left : left + 150]
     panel[:] = (panel * 0.4).astype(np.uint8)
     for index, (name, probability) in enumerate(face.expression.probabilities.items()):
@@ -115,6 +116,6 @@ def _draw_face(canvas: Image, face: Face, scale: int) -> None:
 
 def _label(canvas: Image, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
     (width, height), _ = cv2.getTextSize(text, FONT, 0.42, 1)
-    x, y = max(0, min(x, canvas.shape[1] - width - 4)), max(height + 6, y)
+    x, y = max(0, min(x, canvas.shape[1] - width - 4)), max(BAR_HEIGHT + height + 6, y)
     cv2.rectangle(canvas, (x, y - height - 5), (x + width + 4, y), colour, -1)
     cv2.putText(canvas, text, (x + 2, y - 4), FONT, 0.42, (255, 255, 255), 1, cv2.LINE_AA)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -35,5 +37,28 @@ def test_the_demo_leaves_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     assert (audit["missing"], audit["duplicated"]) == (0, 0)
     assert len(list((tmp_path / "out" / "renderer").glob("*.png"))) == summary["streams"]["renderer"]["results"]
     assert (tmp_path / "out" / "contact_sheet.jpg").stat().st_size > 10_000
-    left = [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or ())]
-    assert not left, [one.info["cmdline"] for one in left]
+    assert not processes_of(tmp_path)
+
+
+def test_ctrl_c_while_it_plays_stops_everything(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "foveal", "demo", "--out", str(tmp_path / "out")],
+        cwd=tmp_path, env=os.environ | {"FOVEAL_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as demo:  # fmt: skip
+        assert demo.stdout is not None
+        assert any("enrolled" in line for line in demo.stdout)
+        time.sleep(4)
+        assert processes_of(tmp_path / "home")
+        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: the whole foreground group
+        said = demo.stdout.read()
+        assert demo.wait(60) == 130, said
+    assert "Traceback" not in said
+    assert "played" not in said
+    assert not processes_of(tmp_path)
+
+
+def processes_of(folder: Path) -> list[list[str]]:
+    """Command lines that name the folder; the dead have none."""
+    found = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+    return [line for line in found if str(folder) in " ".join(line)]
