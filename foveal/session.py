@@ -39,11 +39,12 @@ RAY_ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """Where everything of a running session answers."""
+    """Where everything of a running session answers. `metrics_url` is for Prometheus."""
 
     bootstrap_servers: str
     redis_url: str
     gateway_url: str | None
+    metrics_url: str
     ray_address: str
     own_kafka: bool
     own_redis: bool
@@ -188,8 +189,12 @@ class LocalSession:
         self._ray_up = True
 
     def _cpus(self) -> int:
-        asked = self._config.perception.placement, self._config.reconstruction.placement, self._config.gateway.placement
-        needed = sum(placement.num_cpus * placement.replicas for placement in asked)
+        streams = self._config.perception, self._config.reconstruction
+        needed = self._config.gateway.placement.num_cpus * self._config.gateway.placement.replicas
+        for section in streams:
+            most = section.autoscaling.max_replicas if section.autoscaling.enabled else 0
+            replicas = section.placement.replicas and max(section.placement.replicas, most)
+            needed += section.placement.num_cpus * replicas
         have = self._num_cpus if self._num_cpus is not None else (os.cpu_count() or 1)
         return max(int(have), -int(-needed // 1))
 
@@ -222,6 +227,7 @@ class LocalSession:
             bootstrap_servers=",".join(self._config.streams.bootstrap_servers),
             redis_url=self._config.gallery.url,
             gateway_url=f"http://{LOOPBACK}:{port}" if gateway.placement.replicas else None,
+            metrics_url=f"http://{LOOPBACK}:{ray.nodes()[0]['MetricsExportPort']}/metrics",
             ray_address=ray.get_runtime_context().gcs_address,
             own_kafka=own_kafka,
             own_redis=own_redis,

@@ -62,4 +62,5 @@ def _show(info: dict[str, object], as_json: bool) -> None:
     typer.echo(f"Kafka    {info['bootstrap_servers']}")
     typer.echo(f"Redis    {info['redis_url']}")
     typer.echo(f"Gateway  {info['gateway_url'] or 'off'}")
+    typer.echo(f"Metrics  {info['metrics_url']}")
     typer.echo("up. `foveal push VIDEO` sends frames, `foveal watch` shows results, `foveal down` ends it.")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import time
 import urllib.request
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
+OF_RENDERS = {"foveal_stream_resets_total"}  # only the reconstruction counts it
 
 
 def send(session: LocalSession, stream: str, frames: list[NDArray[np.uint8]]) -> None:
@@ -65,6 +71,66 @@ def test_the_gateway_tells_how_the_replica_is(session: LocalSession) -> None:
     perception = status["deployments"]["perception"]
     assert perception["topic"] == session.config.streams.topics.frames.name
     assert perception["waiting_for"] is None
+
+
+def test_prometheus_gets_what_the_replica_counts(session: LocalSession, talking_face: list[NDArray[np.uint8]]) -> None:
+    send(session, "counted", talking_face)
+    with FrameProducer("torn", config=session.config.streams) as producer:
+        producer.send_encoded(b"\xff\xd8 torn", width=64, height=64)
+    assert settled(session).complete
+    replica = session.snapshot("PerceptionActor")
+    counted = {"result": float(replica["results"]), "deadletter": float(replica["deadletters"])}
+    assert counted["result"] >= len(talking_face)
+    assert counted["deadletter"] >= 1
+
+    deadline = time.monotonic() + 30
+    while not (ours := [seen for seen in scrape(session) if seen.outcomes() == counted]):
+        assert time.monotonic() < deadline, [seen.outcomes() for seen in scrape(session)]
+        time.sleep(0.5)
+    seen = ours[0]
+    labels = {"topic": session.config.streams.topics.frames.name, "deployment": "PerceptionActor"}
+    assert seen.value("foveal_frame_latency_seconds_count", **labels) == counted["result"]
+    assert 0 < seen.value("foveal_frame_latency_seconds_sum", **labels) < 60 * counted["result"]
+    assert seen.value("foveal_consumer_lag_records", **labels) == 0
+    assert seen.value("foveal_waiting", service="kafka", **labels) == 0
+    assert seen.value("foveal_waiting", service="redis", **labels) == 0
+    assert seen.value("foveal_stage_seconds_total", stage="detect", **labels) > 0
+    documented = set(re.findall(r"`(foveal_[a-z_]+)", OPERATIONS.read_text().partition("## Metrics")[2]))
+    assert len(documented) >= 11
+    assert not documented - seen.names - OF_RENDERS, "documented, and not scraped"
+
+
+class Scrape:
+    """What one process exports: samples by name and labels, without Ray's prefix."""
+
+    def __init__(self, samples: list[tuple[str, dict[str, str], float]]) -> None:
+        self._samples = samples
+
+    @property
+    def names(self) -> set[str]:
+        return {re.sub("_(bucket|count|sum)$", "", name) for name, _, _ in self._samples}
+
+    def value(self, name: str, **labels: str) -> float:
+        """The one sample with these labels."""
+        return next(value for found, has, value in self._samples if found == name and labels.items() <= has.items())
+
+    def outcomes(self) -> dict[str, float]:
+        totals: Counter[str] = Counter()
+        for name, labels, value in self._samples:
+            if name == "foveal_frames_total":
+                totals[labels["outcome"]] += value
+        return dict(totals)
+
+
+def scrape(session: LocalSession) -> list[Scrape]:
+    """Of each process; one that was killed by the other test is still among them for a while."""
+    with urllib.request.urlopen(session.info.metrics_url, timeout=10) as answer:
+        text = answer.read().decode()
+    by_process: dict[str, list[tuple[str, dict[str, str], float]]] = {}
+    for name, inside, value in re.findall(r"^ray_(foveal_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', inside))
+        by_process.setdefault(labels["WorkerId"], []).append((name, labels, float(value)))
+    return [Scrape(samples) for samples in by_process.values()]
 
 
 def test_a_killed_replica_is_replaced_and_nothing_is_lost(
