@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from getpass import getuser
@@ -58,6 +60,10 @@ SMALL = {
     "FOVEAL_PERCEPTION__STREAMS": "[{match: '*', freshness: all, gallery: default}]",
     "FOVEAL_RECONSTRUCTION__PLACEMENT__REPLICAS": "0",
 }
+# What `ray down` leaves in the home folder of the cluster user, as docs/operations.md names it.
+DOCUMENTED_LEAVINGS = {".bashrc", ".ray/auth_token", "ray_bootstrap_config.yaml", "ray_bootstrap_key.pem"}
+# OpenVINO counts its imports there.
+OPENVINO_LEAVINGS = {"intel/openvino_ga_cid", "intel/stats"}
 # Prepares the namespaces and stays as their first process, which collects the dead: `ray stop` waits for zombies too.
 ENTER = """set -e
 work=$1; shift
@@ -97,6 +103,7 @@ def test_ray_up_deploy_frames_ray_down(tmp_path: Path, request: pytest.FixtureRe
     left = settled_processes(before)
     assert not left, f"left by `ray down`: {left}"
     assert not os.listdir("/dev/shm")
+    assert files_of(Path(work) / "home") - OPENVINO_LEAVINGS == DOCUMENTED_LEAVINGS
     cluster.forget()
 
 
@@ -116,6 +123,19 @@ def deploy_and_check(cluster: Cluster, kafka: str, valkey: str) -> None:
     assert report.totals["results"] == FRAMES
     with Results("people", streams="carphone", from_beginning=True, config=config) as results:
         assert [result.message.seq for result in itertools.islice(results, FRAMES)] == list(range(FRAMES))
+    check_metrics()
+
+
+def check_metrics(timeout_s: float = 30.0) -> None:
+    """Prometheus finds the counted frames at the documented port of the machine."""
+    wanted = re.compile(rf'^ray_foveal_frames_total\{{.*outcome="result".*\}} {FRAMES}\.0$', re.MULTILINE)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with urllib.request.urlopen("http://127.0.0.1:8080/metrics", timeout=10) as answer:
+            if wanted.search(answer.read().decode()):
+                return
+        assert time.monotonic() < deadline, "no count of the results at port 8080"
+        time.sleep(0.5)
 
 
 class Cluster:
@@ -258,6 +278,11 @@ def processes() -> dict[int, str]:
         if command:
             found[int(folder.name)] = command
     return found
+
+
+def files_of(folder: Path) -> set[str]:
+    """Relative paths; links, as to the repository, are not followed."""
+    return {os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names}
 
 
 def settled_processes(before: dict[int, str], timeout_s: float = 30.0) -> dict[int, str]:
