@@ -223,11 +223,12 @@ class LocalSession:
                 f"the application did not come up: {error}; its replicas' logs are in "
                 f"{self._ray_folder}/session_latest/logs/serve while it is up; `foveal doctor` checks what it needs"
             ) from error
+        metrics_port = ray.nodes()[0]["MetricsExportPort"]  # type: ignore[no-untyped-call]
         return SessionInfo(
             bootstrap_servers=",".join(self._config.streams.bootstrap_servers),
             redis_url=self._config.gallery.url,
             gateway_url=f"http://{LOOPBACK}:{port}" if gateway.placement.replicas else None,
-            metrics_url=f"http://{LOOPBACK}:{ray.nodes()[0]['MetricsExportPort']}/metrics",
+            metrics_url=f"http://{LOOPBACK}:{metrics_port}/metrics",
             ray_address=ray.get_runtime_context().gcs_address,
             own_kafka=own_kafka,
             own_redis=own_redis,
