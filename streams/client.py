@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.structs import TopicPartition
+from kafka.structs import MemberState, TopicPartition
 
 from streams.config import Role, StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
@@ -25,6 +25,7 @@ __all__ = [
     "close_producer",
     "connect",
     "describe_cluster",
+    "is_fenced",
     "leave_group",
     "open_admin",
     "open_producer",
@@ -135,6 +136,17 @@ def leave_group(config: StreamsConfig, group: str, member_id: str) -> None:
         admin.remove_group_members(group, [MemberToRemove(group_instance_id=member_id)])
     finally:
         admin.close()
+
+
+def is_fenced(consumer: Any) -> bool:
+    """Whether another process has taken the static member's place, and the heartbeat was the first to hear of it.
+
+    kafka-python then stops the heartbeat and says nothing; `poll` goes on returning records.
+    """
+    coordinator = consumer._coordinator
+    with coordinator._lock:
+        settled = coordinator.state is MemberState.STABLE and not coordinator.rejoining
+        return settled and not coordinator._heartbeat_enabled
 
 
 def tail(

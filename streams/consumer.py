@@ -10,19 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import FencedInstanceIdError, KafkaError
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import TopicPartition
 
 from streams.broker_errors import ConsumerFailedError, MemberFencedError, TopicMissingError
-from streams.client import leave_group, open_reader, raw_record
+from streams.client import is_fenced, leave_group, open_reader, raw_record
+from streams.commitqueue import CommitQueue
 from streams.config import StreamsConfig
 from streams.errors import StreamError
 from streams.inbox import Inbox
@@ -41,7 +41,7 @@ Polled = dict[TopicPartition, list[Any]]
 FULL_NAP_S = 0.05  # between two polls that only keep the membership alive
 SILENCE_S = 2.0  # without a record for this long, the broker is asked whether it is there
 PROBE_TIMEOUT_MS = 1_500
-COMMIT_TIMEOUT_MS = 5_000
+COMMITTED_TIMEOUT_MS = 5_000
 ERROR_NAP_S = 0.2
 RETRY_BACKOFF_MS = 10
 
@@ -88,7 +88,7 @@ class StreamConsumer:
         self._thread = threading.Thread(target=self._run, name=f"consumer-{topic}", daemon=True)
         self._arriving: set[int] = set()
         self._arrivals = threading.Lock()
-        self._commits: deque[_Commit] = deque()
+        self._commits = CommitQueue(group)
         self._highwater: dict[int, int] = {}
         self._closing = False
         self._state: ConsumerState = "starting"
@@ -173,12 +173,7 @@ class StreamConsumer:
 
         Raises: KafkaError as the brokers say it; StreamError when the thread did not come to it in time.
         """
-        commit = _Commit(offsets)
-        self._commits.append(commit)
-        if not commit.done.wait(timeout_s):
-            raise StreamError(f"group {self.group}: offsets were not committed within {timeout_s:g} s; see its health")
-        if commit.error is not None:
-            raise commit.error
+        self._commits.ask(offsets, timeout_s)
 
     @property
     def state(self) -> ConsumerState:
@@ -268,7 +263,7 @@ class StreamConsumer:
             self._inbox.fail(failure)
 
     def _turn(self) -> None:
-        self._commit_asked()
+        self._commits.work(self._reader)
         idle = self._pause_and_resume()
         if idle:
             self._inbox.wait_for_room(FULL_NAP_S)
@@ -276,6 +271,8 @@ class StreamConsumer:
             0 if idle else self._bounds.poll_timeout_ms, max_records=self._bounds.max_records
         )
         self._polled_at = time.monotonic()
+        if is_fenced(self._reader):
+            raise FencedInstanceIdError
         if self._arriving:
             self._restore(polled)
         if polled:
@@ -317,7 +314,7 @@ class StreamConsumer:
             raise
 
     def _restored(self, place: TopicPartition, records: list[Any]) -> PartitionLedger | None:
-        committed = self._reader.committed(place, metadata=True, timeout_ms=COMMIT_TIMEOUT_MS)
+        committed = self._reader.committed(place, metadata=True, timeout_ms=COMMITTED_TIMEOUT_MS)
         if committed is not None and committed.offset >= 0:
             return PartitionLedger.restore(committed.offset, committed.metadata)
         start = records[0].offset if records else self._reader.position(place, timeout_ms=PROBE_TIMEOUT_MS)
@@ -352,20 +349,6 @@ class StreamConsumer:
         self._heard_at = time.monotonic()
         self._state = "running"
 
-    def _commit_asked(self) -> None:
-        while self._commits:
-            commit = self._commits.popleft()
-            offsets = {
-                TopicPartition(*place): OffsetAndMetadata(position, metadata, -1)
-                for place, (position, metadata) in commit.offsets.items()
-            }
-            try:
-                self._reader.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
-            except KafkaError as error:
-                commit.error = error
-            finally:
-                commit.done.set()
-
     # kafka-python's IO thread, while the polling thread waits for the group
 
     def _assigned_by_group(self, partitions: Iterable[TopicPartition]) -> None:
@@ -382,13 +365,6 @@ class StreamConsumer:
         if wait and not moved.seen.wait(self._bounds.revoke_wait_s):
             log.warning("group %s: partitions %s leave before their work was published", self.group, sorted(going))
         self.ledgers.revoke((self.topic, partition) for partition in going)
-
-
-@dataclass(slots=True)
-class _Commit:
-    offsets: dict[tuple[str, int], tuple[int, str]]
-    done: threading.Event = field(default_factory=threading.Event)
-    error: KafkaError | None = None
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types

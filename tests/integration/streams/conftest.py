@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 
 import pytest
+from kafka.structs import TopicPartition
 
 from streams.client import open_producer, open_reader, raw_record
 from streams.config import ROLES, StreamsConfig, TopicsConfig
@@ -81,12 +82,14 @@ def _results(config: StreamsConfig, role: str = "people") -> Counter[str]:
     """ce_id -> how often a reader of committed records sees it."""
     topic = getattr(config.topics, role).name
     reader = open_reader(config, [topic], from_beginning=True)
+    places = [TopicPartition(topic, partition) for partition in reader.partitions_for_topic(topic)]
+    ends = reader.end_offsets(places)
     seen: Counter[str] = Counter()
-    silent = 0
-    while silent < 3:
-        polled = reader.poll(200)
-        silent = 0 if polled else silent + 1
-        for records in polled.values():
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for records in reader.poll(200).values():
             seen.update(dict(raw_record(record).headers)["ce_id"].decode() for record in records)
+        if reader.assignment() and all((reader.position(place) or 0) >= ends[place] for place in places):
+            break
     reader.close()
     return seen

@@ -1,0 +1,58 @@
+"""Commits outside of transactions: asked for by any thread, done by the one that owns the client."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.errors import StreamError
+
+__all__ = ["CommitQueue"]
+
+COMMIT_TIMEOUT_MS = 5_000
+
+Offsets = dict[tuple[str, int], tuple[int, str]]
+
+
+@dataclass(slots=True)
+class _Commit:
+    offsets: Offsets
+    done: threading.Event = field(default_factory=threading.Event)
+    error: KafkaError | None = None
+
+
+class CommitQueue:
+    """Offsets as (topic, partition) -> (position, metadata)."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._asked: deque[_Commit] = deque()
+
+    def ask(self, offsets: Offsets, timeout_s: float) -> None:
+        """Wait until it is done. Raises: KafkaError as the brokers say it; StreamError when it takes longer."""
+        commit = _Commit(offsets)
+        self._asked.append(commit)
+        if not commit.done.wait(timeout_s):
+            raise StreamError(f"group {self._group}: offsets were not committed within {timeout_s:g} s; see its health")
+        if commit.error is not None:
+            raise commit.error
+
+    def work(self, client: Any) -> None:
+        """Do what was asked, with the group member's own KafkaConsumer."""
+        while self._asked:
+            commit = self._asked.popleft()
+            offsets = {
+                TopicPartition(*place): OffsetAndMetadata(position, metadata, -1)
+                for place, (position, metadata) in commit.offsets.items()
+            }
+            try:
+                client.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
+            except KafkaError as error:
+                commit.error = error
+            finally:
+                commit.done.set()
