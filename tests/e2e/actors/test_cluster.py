@@ -62,8 +62,6 @@ SMALL = {
 }
 # What `ray down` leaves in the home folder of the cluster user, as docs/operations.md names it.
 DOCUMENTED_LEAVINGS = {".bashrc", ".ray/auth_token", "ray_bootstrap_config.yaml", "ray_bootstrap_key.pem"}
-# OpenVINO counts its imports there.
-OPENVINO_LEAVINGS = {"intel/openvino_ga_cid", "intel/stats"}
 # Prepares the namespaces and stays as their first process, which collects the dead: `ray stop` waits for zombies too.
 ENTER = """set -e
 work=$1; shift
@@ -103,7 +101,7 @@ def test_ray_up_deploy_frames_ray_down(tmp_path: Path, request: pytest.FixtureRe
     left = settled_processes(before)
     assert not left, f"left by `ray down`: {left}"
     assert not os.listdir("/dev/shm")
-    assert files_of(Path(work) / "home") - OPENVINO_LEAVINGS == DOCUMENTED_LEAVINGS
+    assert files_of(Path(work) / "home") == DOCUMENTED_LEAVINGS
     cluster.forget()
 
 
