@@ -15,7 +15,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train, resumable, and export at the end")
     training.add_argument("--data", type=Path, default=Path(os.environ.get("FOVEAL_DATA", "../shared/data")))
-    training.add_argument("--minutes", type=float, default=60.0, help="of all runs together; the schedule follows it")
+    training.add_argument("--minutes", type=float, default=60.0, help="of processor time, of all runs together")
+    training.add_argument("--warm", action="store_true", help="begin with the shipped weights")
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--seed", type=int, default=0)
     exporting = commands.add_parser("export", help="write the averaged weights of a run as what ships")
@@ -26,7 +27,9 @@ def main() -> None:
         from training.detection.train import load_training_set, train
 
         samples = load_training_set(options.data / "detect", options.data / "peers", options.run)
-        train(samples, options.run, minutes=options.minutes, seed=options.seed, threads=options.threads)
+        train(
+            samples, options.run, minutes=options.minutes, seed=options.seed, threads=options.threads, warm=options.warm
+        )
     from training.detection.ship import ship
 
     ship(options.run)
