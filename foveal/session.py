@@ -6,11 +6,13 @@ Addresses that the settings name are used as they are; what they do not name is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = ["LocalSession", "SessionInfo", "reach_named_services", "with_addresse
 
 SERVE_APP = "foveal"
 LOOPBACK = "127.0.0.1"
+CONTROLLER_END_S = 5.0
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 
 # For Ray's own processes: no usage reports, few prestarted workers' worth of threads, no colours in log files.
@@ -241,8 +244,10 @@ class LocalSession:
         if self._ray_up:
             self._say("stopping the application and Ray")
             try:
-                serve.shutdown()  # type: ignore[no-untyped-call]
-                _end_named_actors()
+                # Ray prints to stdout that Serve's controller, which ends itself, has failed.
+                with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                    serve.shutdown()  # type: ignore[no-untyped-call]
+                    _end_named_actors()
             finally:
                 ray.shutdown()
                 self._ray_up = False
@@ -257,7 +262,10 @@ def _end_named_actors() -> None:
     """
     import ray
 
-    for actor in ray.util.list_named_actors(all_namespaces=True):
+    deadline = time.monotonic() + CONTROLLER_END_S
+    while (left := ray.util.list_named_actors(all_namespaces=True)) and time.monotonic() < deadline:
+        time.sleep(0.1)  # Serve's shutdown returns somewhat before its controller is gone
+    for actor in left:
         try:
             ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
         except ValueError:
