@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="demo: where the sequence goes (default: the committed one's place)")
     parser.add_argument("--frames", type=int, help="demo: how many of them the camera's path is cut into")
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
-    parser.add_argument("--minutes", type=float, default=60.0, help="train: in all, resumed runs included")
+    parser.add_argument("--minutes", type=float, default=60.0, help="train: of processor time, all runs together")
+    parser.add_argument("--warm", action="store_true", help="train: begin with the shipped weights, at a lower rate")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     commands = ["render", "train", "export"] if given.command == "all" else [given.command]
@@ -60,9 +61,10 @@ def _demo(given: argparse.Namespace) -> None:
 
 
 def _train(given: argparse.Namespace) -> None:
-    from training.ssr.train import TrainPlan, train
+    from training.ssr.train import RATE, WARM_RATE, TrainPlan, train
 
-    train(TrainPlan(given.run / "train", given.run / "checkpoint.pt", minutes=given.minutes, threads=given.threads))
+    where, rate = (given.run / "train", given.run / "checkpoint.pt"), WARM_RATE if given.warm else RATE
+    train(TrainPlan(*where, minutes=given.minutes, rate=rate, threads=given.threads, warm=given.warm))
 
 
 def _export(given: argparse.Namespace) -> None:
