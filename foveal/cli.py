@@ -8,7 +8,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from foveal.commands import audit, demo, doctor, down, enroll, gallery, models, push, schema, search, status, up, watch
+from foveal.commands import (
+    audit,
+    demo,
+    doctor,
+    down,
+    enroll,
+    gallery,
+    models,
+    push,
+    reconstruct,
+    render,
+    schema,
+    search,
+    status,
+    up,
+    watch,
+)
 from foveal.exits import exit_code_of
 
 __all__ = ["app", "main"]
@@ -21,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (up, down, status, push, watch, enroll, search, audit, schema, demo, doctor):
+for module in (up, down, status, push, watch, enroll, search, audit, schema, render, reconstruct, demo, doctor):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name)(getattr(module, name))
 app.add_typer(gallery.app, name="gallery")

@@ -7,6 +7,9 @@ from enum import IntEnum
 __all__ = ["Exit", "exit_code_of"]
 
 
+OURS = frozenset({"foveal", "actors", "streams", "models", "gallery", "training", "deploy"})
+
+
 class Exit(IntEnum):
     """0 done, 1 the check failed (audit, doctor, verify), 2 bad usage or setting, 3 a service cannot be reached."""
 
@@ -18,7 +21,7 @@ class Exit(IntEnum):
 
 def exit_code_of(error: BaseException) -> Exit | None:
     """The exit code of an error from this project's own error trees; None for anything that is a defect."""
-    ours = type(error).__module__.split(".")[0] in {"foveal", "actors", "streams", "models", "gallery", "deploy"}
+    ours = type(error).__module__.split(".")[0] in OURS
     if not ours:
         return None
     if isinstance(error, ConnectionError | TimeoutError) or getattr(error, "retriable", False):

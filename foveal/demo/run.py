@@ -24,11 +24,12 @@ from foveal.accounts import audit_inputs
 from foveal.demo.enrolment import enrol_people
 from foveal.demo.inputs import InputMissingError, talking_face, walkers
 from foveal.demo.live import live_table
-from foveal.demo.rendering import mitsuba_installed, render_room
+from foveal.demo.rendering import render_room
 from foveal.demo.report import summarize, write_annotated, write_renders, write_sheet, write_summary
 from foveal.demo.sequence import EXPOSURE, GBufferSequence
 from foveal.demo.stage import DemoInput, Stage
 from foveal.media import open_source
+from foveal.renderer import mitsuba_installed
 from foveal.session import with_addresses
 from foveal.settings import home_folder
 from foveal.supervisor import bring_up, take_down

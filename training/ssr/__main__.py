@@ -36,14 +36,16 @@ def main() -> None:
 
 
 def _render(given: argparse.Namespace) -> None:
-    from training.ssr.scenes import TEST_SCENES, TRAINING_SCENES
+    from training.ssr.offline import OfflinePlan, render_offline
+    from training.ssr.scenes import TEST_SCENES, TRAINING_SCENES, scene_file
     from training.ssr.sequences import RenderPlan, render_procedural, render_scene
 
     work = given.run / "scenes"
     if given.test:
-        plan = RenderPlan(size_wh=(480, 270), frames=12, referenced=(11,), reference_spp=256, speed=1.0, floor=True)
+        test = OfflinePlan(frames=12, size_wh=(480, 270), reference_spp=256, reference_from=8)
         for name in TEST_SCENES:
-            list(render_scene(name, [0], plan, work, given.run / "test"))
+            for file in render_offline(scene_file(name, work), test, given.run / "test" / name):
+                print(file, flush=True)
         return
     plan, out = RenderPlan(), given.run / "train"
     for turn in range(given.rounds):

@@ -13,6 +13,8 @@ __all__ = ["Camera", "NoFreePathError", "free_path"]
 LENS_CLEARANCE = 0.008
 VIEW_CLEARANCE = 0.08
 """Shares of the median view distance that stay free around the camera, and before 95 % of the view."""
+NEARER = 0.7
+"""The share of its own clearance that a scene's camera keeps, if that is less."""
 PROBE_DIRECTIONS = 64
 ATTEMPTS = 60
 _GRID = (np.stack(np.meshgrid(np.arange(8), np.arange(8)), -1).reshape(-1, 2).astype(np.float32) + 0.5) / 8
@@ -71,17 +73,21 @@ def free_path(
 ) -> list[Camera]:
     """A smooth path of `frames` cameras from the scene's own view, or, with `roam`, from a place that it sees.
 
-    A frame moves by about 0.4 to 1.2 % of the median view distance and turns by 0.1 to 0.6 degrees, times `speed`.
+    The other is tried where the one has no room. A frame moves by about 0.4 to 1.2 % of the median view distance and
+    turns by 0.1 to 0.6 degrees, times `speed`.
     Raises: NoFreePathError.
     """
     for attempt in range(ATTEMPTS):
-        view = _moved(start, probe, rng) if roam and attempt < ATTEMPTS * 2 // 3 else start
+        view = _moved(start, probe, rng) if roam == (attempt < ATTEMPTS * 2 // 3) else start
         scale = _median_distance(view, probe)
         if not np.isfinite(scale):
             continue
         gentle = 0.5 ** (attempt // 12)  # a camera in a tight corner gets a slower path
         cameras = _sweep(view, frames, scale, rng, speed * gentle)
-        if _is_free(cameras, probe, scale):
+        clearance = LENS_CLEARANCE * scale
+        if view is start:  # a scene's own camera may stand with its back to a wall
+            clearance = min(clearance, NEARER * float(probe(*_sphere(start.origin[None])).min()))
+        if _is_free(cameras, probe, scale, clearance):
             return cameras
     raise NoFreePathError("no camera path in free space was found; give one with --camera-path")
 
@@ -122,17 +128,21 @@ def _median_distance(view: Camera, probe: Probe) -> float:
     return float(np.median(hit)) if len(hit) >= 24 else float("inf")
 
 
-def _is_free(cameras: Sequence[Camera], probe: Probe, scale: float) -> bool:
-    """No surface at the lens, none close before it in the view, none between one place and the next."""
+def _sphere(origins: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rays from each origin [N, 3] all around: origins and directions [N * PROBE_DIRECTIONS, 3]."""
     index = np.arange(PROBE_DIRECTIONS) + 0.5
     height = 1 - 2 * index / PROBE_DIRECTIONS
     angle = np.pi * (1 + 5**0.5) * index
     ring = np.sqrt(1 - height**2)
     sphere = np.stack([ring * np.cos(angle), height, ring * np.sin(angle)], -1).astype(np.float32)
+    return np.repeat(origins, PROBE_DIRECTIONS, 0), np.tile(sphere, (len(origins), 1))
+
+
+def _is_free(cameras: Sequence[Camera], probe: Probe, scale: float, clearance: float) -> bool:
+    """No surface at the lens, none close before it in the view, none between one place and the next."""
     checked = [cameras[0], cameras[len(cameras) // 2], cameras[-1]]
     origins = np.stack([camera.origin for camera in checked])
-    around = probe(np.repeat(origins, PROBE_DIRECTIONS, 0), np.tile(sphere, (len(checked), 1)))
-    if around.min() < LENS_CLEARANCE * scale:
+    if probe(*_sphere(origins)).min() < clearance:
         return False
     for camera in checked:
         ahead = probe(np.repeat(camera.origin[None], len(_GRID), 0), camera.rays(_GRID[:, 0], _GRID[:, 1], (1, 1)))

@@ -22,21 +22,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ssr.metrics import MIDDLE_GREY, luminance
 from training.ssr.backend import load_mitsuba
 from training.ssr.camera import Camera
 from training.ssr.denoise import denoise
 
-__all__ = ["CLAMP_WHITES", "MIDDLE_GREY", "PATTERN", "Renderer", "luminance"]
+__all__ = ["CLAMP_WHITES", "PATTERN", "Renderer"]
 
 CLAMP_WHITES = 20.0
-MIDDLE_GREY = 0.18
 PATTERN = ((0, 0), (1, 1), (1, 0), (0, 1))
 """(x, y) of the traced pixel in its 2x2 tile, by frame modulo 4."""
 PLANE_SAMPLES = 9
 BLACK = 2e-3
 RAYS_AT_ONCE = 450_000
 SPECULAR_BOUNCES = 3
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 Planes = dict[str, NDArray[Any]]
 Motions = Mapping[str, NDArray[np.float32]]
@@ -260,11 +259,6 @@ class Renderer:
         mask = np.zeros(len(x), np.uint8)
         mask[chosen] = 1
         return {"radiance": radiance, "shadow": np.clip(shadow, 0, 1), "mask": mask}
-
-
-def luminance(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rec. 709 luminance of linear RGB [..., 3]."""
-    return np.asarray(picture @ LUMINANCE, np.float32)
 
 
 def _ids(mi: Any, shapes: Any) -> Any:

@@ -34,8 +34,6 @@ class RenderPlan:
     referenced: tuple[int, ...] = (17, 18, 19)
     reference_spp: int = 32
     speed: float = 1.5
-    floor: bool = False
-    """Also a second, independent reference of the first referenced frame: what two references agree to."""
 
 
 def render_scene(name: str, seeds: Sequence[int], plan: RenderPlan, work: Path, out: Path) -> Iterator[Path]:
@@ -83,7 +81,7 @@ def render_procedural(seeds: Sequence[int], plan: RenderPlan, out: Path, *, path
 
 
 def load_planes(file: Path) -> dict[str, NDArray[Any]]:
-    """Planes [T, H, W, ...] half floats, `reference` [R, H, W, 3], `referenced` [R], maybe `second` [H, W, 3]."""
+    """Planes [T, H, W, ...] half floats, `reference` [R, H, W, 3], `referenced` [R]."""
     with np.load(file) as stored:
         return {name: stored[name] for name in stored.files}
 
@@ -100,7 +98,6 @@ def _write(
     started = time.monotonic()
     stacks: dict[str, list[NDArray[Any]]] = {name: [] for name in PLANES}
     references = []
-    second: dict[str, NDArray[Any]] = {}
     for index, camera in enumerate(path):
         motions: Motions | None = None
         if room is not None and room.moves:
@@ -113,9 +110,6 @@ def _write(
         if index in plan.referenced:
             settings = {"samples": plan.reference_spp, "clamp": CLAMP_WHITES, "exposure": exposure}
             references.append(renderer.reference(camera, seed=seed * 101 + index, **settings).astype(np.float16))
-            if plan.floor and not second:
-                again = renderer.reference(camera, seed=seed * 101 + index + 50_000, **settings)
-                second["second"] = again.astype(np.float16)
     target.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.stack(values) for name, values in stacks.items()}
     meta = {"exposure": exposure, "seed": seed, "seconds": round(time.monotonic() - started, 1)}
@@ -124,7 +118,6 @@ def _write(
         np.savez(
             file,
             **arrays,
-            **second,
             reference=np.stack(references),
             referenced=np.array(plan.referenced),
             meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),

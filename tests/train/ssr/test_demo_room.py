@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from foveal.demo.inputs import InputMissingError
-from foveal.demo.rendering import mitsuba_installed, render_room
+from foveal.demo.rendering import render_room
 from foveal.demo.sequence import GBufferSequence
+from foveal.renderer import mitsuba_installed
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
