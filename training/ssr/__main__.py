@@ -23,7 +23,10 @@ def main() -> None:
         "--rounds", type=int, default=4, help="render: two paths in each scene and in a new room, so often"
     )
     parser.add_argument("--test", action="store_true", help="render: the scenes that are never trained on, 480x270")
-    parser.add_argument("--out", type=Path, help="demo: where the sequence goes (default: the committed one's place)")
+    parser.add_argument(
+        "--out", type=Path, help="demo: where the sequence goes (default: the committed one's place); evaluate: reports"
+    )
+    parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "f16"], help="evaluate: ours")
     parser.add_argument("--frames", type=int, help="demo: how many of them the camera's path is cut into")
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
     parser.add_argument("--minutes", type=float, default=60.0, help="train: of processor time, all runs together")
@@ -42,7 +45,7 @@ def _render(given: argparse.Namespace) -> None:
 
     work = given.run / "scenes"
     if given.test:
-        test = OfflinePlan(frames=12, size_wh=(480, 270), reference_spp=256, reference_from=8)
+        test = OfflinePlan(frames=12, size_wh=(480, 270), reference_spp=256, reference_from=10)
         for name in TEST_SCENES:
             for file in render_offline(scene_file(name, work), test, given.run / "test" / name):
                 print(file, flush=True)
@@ -79,13 +82,12 @@ def _evaluate(given: argparse.Namespace) -> None:
     from models.engine import EngineConfig, load_engine
     from models.ssr.spec import SSR
     from training.ssr.evaluate import evaluate
+    from training.ssr.report import write_report
 
-    with load_engine(SSR, EngineConfig()) as engine:
-        result = evaluate(engine, given.data or given.run / "test", given.run / "sheets")
-    for scene, found in result["scenes"].items():
-        print(f"{scene}: references agree to {found['floor_db'] or float('nan'):.1f} dB")
-        for method, figures in found["methods"].items():
-            print(f"  {method:17}" + "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    out = given.out or given.run / "evaluation"
+    with load_engine(SSR, EngineConfig(precision=given.precision)) as engine:
+        result = evaluate(engine, given.data or given.run / "test", out)
+    print(write_report(result, out))
     print(json.dumps(result))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.ssr.warp import warp
 from training.ssr.denoise import denoise
 
-__all__ = ["TemporalAccumulation", "bilinear", "oidn_half"]
+__all__ = ["AccumulatedOidn", "TemporalAccumulation", "bilinear", "oidn_half", "oidn_one_sample"]
 
 DARKEST_BASE = 0.04
 DEPTH_TOLERANCE = 0.1
@@ -41,6 +41,11 @@ def oidn_half(planes: Planes, *, demodulated: bool) -> NDArray[np.float32]:
     return _upsampled(small / base_half, base.shape) * base
 
 
+def oidn_one_sample(radiance: NDArray[np.float32], planes: Planes) -> NDArray[np.float32]:
+    """OIDN on one sample at every pixel, four times what the others get."""
+    return denoise(radiance, planes["albedo"].astype(np.float32), planes["normal"].astype(np.float32))
+
+
 class TemporalAccumulation:
     """Warp, test depth and normal, average by counts; holes are filled from the tile. One a sequence."""
 
@@ -67,6 +72,17 @@ class TemporalAccumulation:
         self._layers = np.concatenate([np.moveaxis(mean, -1, 0), count[None], np.moveaxis(normal, -1, 0), depth[None]])
         filled = np.where(count[..., None] > 0.05, mean, _upsampled(_tiles(irradiance, planes["mask"]), base.shape))
         return np.asarray(filled * base, np.float32)
+
+
+class AccumulatedOidn:
+    """OIDN on the accumulated image, frame by frame. One a sequence."""
+
+    def __init__(self) -> None:
+        self._accumulation = TemporalAccumulation()
+
+    def step(self, planes: Planes) -> NDArray[np.float32]:
+        """Linear radiance [H, W, 3] of the next frame."""
+        return oidn_one_sample(self._accumulation.step(planes), planes)
 
 
 def _base(planes: Planes) -> NDArray[np.float32]:
