@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from streams.client import open_admin, open_reader
 from streams.config import INPUT_ROLES, RESULT_ROLES, Role, StreamsConfig
 from streams.errors import StreamError
-from streams.ledger import PartitionLedger
+from streams.ledger import PartitionLedger, plain_metadata
 from streams.messages import Outcome
 from streams.records import Origin
 
@@ -222,7 +222,7 @@ def _committed(
         found = admin.list_group_offsets({group: places})[group]
     finally:
         admin.close()
-    return {place: (one.offset, one.metadata or "") for place, one in found.items() if one.offset >= 0}
+    return {place: (one.offset, plain_metadata(one.metadata)) for place, one in found.items() if one.offset >= 0}
 
 
 def _note(told: _Told, outcome: Outcome) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-from kafka import KafkaProducer
+from typing import Any, Protocol
 
 from streams.config import StreamsConfig
 from streams.errors import RecordTooLargeError
@@ -15,6 +13,12 @@ __all__ = ["CUT_HEADER", "check_size", "write_batch"]
 
 CUT_HEADER = "foveal-cut-from-bytes"
 CUT_ROOM_BYTES = 512
+
+
+class Sender(Protocol):
+    """A producer of kafka-python's, or a `TransactionalProducer`."""
+
+    def send(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Any = ...) -> Any: ...
 
 
 def check_size(config: StreamsConfig, result: ResultRecord) -> None:
@@ -28,8 +32,8 @@ def check_size(config: StreamsConfig, result: ResultRecord) -> None:
         )
 
 
-def write_batch(producer: KafkaProducer, config: StreamsConfig, group: str, batch: EndedBatch) -> list[Any]:
-    """Hand every record of a batch to the producer; returns kafka-python's futures."""
+def write_batch(producer: Sender, config: StreamsConfig, group: str, batch: EndedBatch) -> list[Any]:
+    """Hand every record of a batch to the producer; returns what each `send` did."""
     topics = config.topics
     futures = [
         producer.send(topics.of(one.topic_role).name, key=one.key, value=one.value, headers=list(one.headers))
@@ -42,7 +46,7 @@ def write_batch(producer: KafkaProducer, config: StreamsConfig, group: str, batc
     return futures
 
 
-def _write_dead(producer: KafkaProducer, config: StreamsConfig, dead: Dead) -> Any:
+def _write_dead(producer: Sender, config: StreamsConfig, dead: Dead) -> Any:
     topic = config.topics.deadletters
     headers = deadletter_headers(dead)
     value = dead.record.value

@@ -41,7 +41,7 @@ class _Frozen(BaseModel):
 
 
 class SecurityConfig(_Frozen):
-    """How the brokers are spoken to. The fields are passed on to the Kafka client as they are."""
+    """How the brokers are spoken to."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="As the brokers' listener."
@@ -51,13 +51,11 @@ class SecurityConfig(_Frozen):
     key_file: str | None = Field(default=None, description="PEM file of this client's key, for mTLS.")
     key_password: SecretStr | None = Field(default=None, description="Opens key_file.")
     check_hostname: bool = Field(default=True, description="Whether a broker's certificate must name its host.")
-    sasl_mechanism: (
-        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"] | None
-    ) = Field(default=None, description="Goes with the SASL protocols.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
+        default=None, description="Goes with the SASL protocols."
+    )
     username: str | None = Field(default=None, description="For PLAIN and SCRAM.")
     password: SecretStr | None = Field(default=None, description="For PLAIN and SCRAM.")
-    kerberos_service_name: str = Field(default="kafka", description="For GSSAPI.")
-    kerberos_domain_name: str | None = Field(default=None, description="For GSSAPI; the broker's host by default.")
     oauth_token_provider: str | None = Field(
         default=None,
         pattern=r"^[\w.]+:\w+$",

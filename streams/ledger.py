@@ -18,7 +18,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_METADATA_BYTES", "LedgerBook", "PartitionLedger"]
+__all__ = ["MAX_METADATA_BYTES", "LedgerBook", "PartitionLedger", "plain_metadata"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PartitionLedger:
     @classmethod
     def restore(cls, position: int, metadata: str | None) -> PartitionLedger:
         """From an offset commit: its position and metadata. Metadata that is not ours means no holes."""
-        return cls(position, _decode(position, metadata or ""))
+        return cls(position, _decode(position, plain_metadata(metadata)))
 
     @property
     def polled_to(self) -> int:
@@ -221,6 +221,11 @@ def _encode(position: int, ended: Sequence[tuple[int, int]]) -> str:
             bitmap[offset >> 3] |= 1 << (offset & 7)
     packed = BITMAP + base64.b64encode(zlib.compress(bytes(bitmap), wbits=-15)).decode().rstrip("=")
     return min(runs, packed, key=len)
+
+
+def plain_metadata(found: str | None) -> str:
+    """A commit's metadata as it was given: confluent-kafka counts the zero in that ends a string in C."""
+    return (found or "").rstrip("\0")
 
 
 def _decode(position: int, metadata: str) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from streams.broker_errors import PublisherFailedError
 from streams.client import close_producer, open_admin, open_producer
 from streams.config import StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
-from streams.ledger import LedgerBook
+from streams.ledger import LedgerBook, plain_metadata
 from streams.outcomes import EndedBatch
 from streams.records import Origin
 from streams.transactions import TransactionalProducer
@@ -292,7 +292,7 @@ class Publisher:
 
     def _transact(self, transactions: TransactionalProducer, attempt: _Attempt, generation: Any) -> None:
         transactions.begin()
-        write_batch(transactions.client, self._config, self._member.group, attempt.batch)
+        write_batch(transactions, self._config, self._member.group, attempt.batch)
         offsets = {TopicPartition(*place): OffsetAndMetadata(*commit, -1) for place, commit in attempt.offsets.items()}
         transactions.send_offsets(offsets, generation)
         transactions.commit()
@@ -308,9 +308,7 @@ class Publisher:
         """Leave nothing of a failed transaction behind. Raises: the error, when trying again can't cure it."""
         self._waiting = True
         self.counts.aborted += 1
-        reason = error
         if isinstance(self._producer, TransactionalProducer):
-            reason = self._producer.last_error or error
             try:
                 if isinstance(error, KafkaTimeoutError):
                     raise error  # a call that hangs: aborting would hang as well
@@ -319,8 +317,8 @@ class Publisher:
                 # Of no use any more; the next one aborts what is open and completes what was being committed.
                 self._producer.close(0)
                 self._producer = None
-        log.warning("group %s: %r; %d batches are written again", self._member.group, reason, len(self._in_flight))
-        self._judge(reason)
+        log.warning("group %s: %r; %d batches are written again", self._member.group, error, len(self._in_flight))
+        self._judge(error)
 
     def _judge(self, reason: Exception) -> None:
         now = time.monotonic()
@@ -346,7 +344,9 @@ class Publisher:
             found = admin.list_group_offsets({self._member.group: places})[self._member.group]
         finally:
             admin.close()
-        said = {(place.topic, place.partition): (one.offset, one.metadata or "") for place, one in found.items()}
+        said = {
+            (place.topic, place.partition): (one.offset, plain_metadata(one.metadata)) for place, one in found.items()
+        }
         return said == attempt.offsets
 
     def _open(self) -> TransactionalProducer | KafkaProducer:

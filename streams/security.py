@@ -19,7 +19,7 @@ from kafka.net.selector import NetworkSelector
 from streams.config import SecurityConfig
 from streams.errors import BrokerRefusedError, SecurityFileError, StreamError
 
-__all__ = ["greet", "security_options"]
+__all__ = ["greet", "security_options", "token_provider"]
 
 FILES = ("ca_file", "certificate_file", "key_file")
 # In the text of kafka-python's handshake error (OpenSSL's own words) -> the setting at fault, what to do about it.
@@ -52,11 +52,9 @@ def security_options(security: SecurityConfig) -> dict[str, Any]:
             "sasl_mechanism": security.sasl_mechanism,
             "sasl_plain_username": security.username,
             "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-            "sasl_kerberos_service_name": security.kerberos_service_name,
-            "sasl_kerberos_domain_name": security.kerberos_domain_name,
         }
     if security.oauth_token_provider is not None:
-        options["sasl_oauth_token_provider"] = _made(security.oauth_token_provider)
+        options["sasl_oauth_token_provider"] = token_provider(security.oauth_token_provider)
     return options
 
 
@@ -98,7 +96,8 @@ def _refused(address: str, setting: str, error: Exception, remedy: str) -> Broke
     )
 
 
-def _made(name: str) -> Any:
+def token_provider(name: str) -> Any:
+    """kafka-python's token provider of the name `package.module:name`. Raises: StreamError."""
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)()
