@@ -55,7 +55,7 @@ def _places(reference: Picture) -> list[tuple[slice, slice]]:
     for _ in range(INSETS):
         top, left = np.unravel_index(int(spread.argmax()), spread.shape)
         places.append((slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)))
-        spread[max(0, top - rows) : top + rows, max(0, left - columns) : left + columns] = -1
+        spread[max(0, top - 2 * rows) : top + 2 * rows, max(0, left - 2 * columns) : left + 2 * columns] = -1
     return places
 
 

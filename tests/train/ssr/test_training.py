@@ -68,6 +68,24 @@ def test_training_resumes_and_the_loss_falls(tmp_path: Path, capsys: pytest.Capt
     assert losses[-1] < losses[0]
 
 
+def test_a_warm_start_begins_with_the_shipped_weights_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    from models.ssr.spec import SSR
+    from models.weights import load_state
+    from training.ssr.train import TrainPlan, train
+
+    _write_sequence(tmp_path / "wall.npz", 0)
+    checkpoint = tmp_path / "checkpoint.pt"
+    train(TrainPlan(tmp_path, checkpoint, steps=0, warm=True))
+    shipped = load_state(SSR)
+    begun = torch.load(checkpoint, weights_only=True)["network"]
+    assert set(begun) == set(shipped)
+    assert all(np.array_equal(begun[name].numpy(), shipped[name].astype(np.float32)) for name in shipped)
+    train(TrainPlan(tmp_path, checkpoint, steps=1, batch=2, crop=32, warm=True))
+    resumed = torch.load(checkpoint, weights_only=True)
+    assert resumed["step"] == 1
+    assert any(not torch.equal(resumed["network"][name], begun[name]) for name in begun)
+
+
 def test_the_loss_is_nothing_for_the_truth_and_rises_with_error() -> None:
     from training.ssr.losses import sequence_loss
 
