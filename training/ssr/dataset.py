@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,43 +60,46 @@ class SequenceStore:
             like = self._length(everything[int(self.rng.integers(len(everything)))])
         names = [name for name in everything if self._length(name) == like]  # a batch has one length
         chosen = [self._sample(names[index], crop) for index in self.rng.choice(len(names), size)]
-        frames, motion, reference, scale = (np.stack([item[part] for item in chosen], 1) for part in range(4))
+        frames, motion, reference, factors = (np.stack([item[part] for item in chosen], 1) for part in range(4))
         referenced = self.stored[names[0]][3]
         return Batch(
-            *(torch.from_numpy(np.ascontiguousarray(array)) for array in (frames, motion, reference)),
+            torch.from_numpy(frames).float(memory_format=torch.contiguous_format)
+            * torch.from_numpy(factors)[..., None, None],
+            torch.from_numpy(motion).float(memory_format=torch.contiguous_format),
+            torch.from_numpy(reference).float(memory_format=torch.contiguous_format),
             referenced,
-            torch.from_numpy(scale.reshape(-1, 1, 1, 1)),
+            torch.from_numpy(1 / factors[0, :, 0]).reshape(-1, 1, 1, 1),
         )
 
     def _length(self, name: str) -> int:
         return len(self.stored[name][0])
 
-    def _sample(self, name: str, crop: int) -> tuple[NDArray[np.float32], ...]:
+    def _sample(self, name: str, crop: int) -> tuple[NDArray[Any], ...]:
+        """Frames, motion and reference as halves, which move in half the time, and each channel's factor [1, 19]."""
         rng = self.rng
         frames, motion, reference, _referenced = self.stored[name]
         height, width = frames.shape[2:]
         top, left = (2 * int(rng.integers(0, (side - crop) // 2 + 1)) for side in (height, width))
         window = np.s_[..., top : top + crop, left : left + crop]
-        frames, motion, reference = (array[window].astype(np.float32) for array in (frames, motion, reference))
+        frames, motion, reference = (array[window] for array in (frames, motion, reference))
         if rng.random() < 0.5:
             frames, motion, reference = (array[..., ::-1] for array in (frames, motion, reference))
-            motion = motion * np.array([-1, 1], np.float32)[:, None, None]
+            motion = motion * np.array([-1, 1], np.float16)[:, None, None]
         if rng.random() < 0.5:
             frames, motion, reference = (array[..., ::-1, :] for array in (frames, motion, reference))
-            motion = motion * np.array([1, -1], np.float32)[:, None, None]
+            motion = motion * np.array([1, -1], np.float16)[:, None, None]
         if rng.random() < 0.5:
             frames, motion, reference = (array.swapaxes(-1, -2) for array in (frames, motion, reference))
             motion = motion[:, ::-1]
-        frames = frames.copy()
-        colours = rng.permutation(3)
-        for first in (0, 4, 10, 13):
-            frames[:, first : first + 3] = frames[:, first : first + 3][:, colours]
-        reference = reference[:, colours]
-        frames[:, 7:10] = frames[:, 7:10][:, rng.permutation(3)] * rng.choice([-1, 1], 3)[:, None, None]
-        traced = frames[:, 0:3].mean() * 4
-        scale = MEAN_RADIANCE / max(float(traced), 1e-3) * float(np.exp(rng.normal(0, 0.4)))
-        frames[:, 0:3] *= scale
-        return frames, motion, reference, np.array([1 / scale], np.float32)
+        colours, axes = rng.permutation(3), rng.permutation(3)
+        order = np.arange(frames.shape[1])
+        for first, turned in ((0, colours), (4, colours), (7, axes), (10, colours), (13, colours)):
+            order[first : first + 3] = first + turned
+        factors = np.ones((1, frames.shape[1]), np.float32)
+        factors[0, 7:10] = rng.choice([-1, 1], 3)
+        traced = frames[:, 0:3].mean(dtype=np.float32) * 4
+        factors[0, 0:3] = MEAN_RADIANCE / max(float(traced), 1e-3) * float(np.exp(rng.normal(0, 0.4)))
+        return frames[:, order], motion, reference[:, colours], factors
 
 
 def _channels(values: NDArray[np.generic]) -> NDArray[np.float16]:
