@@ -1,4 +1,4 @@
-"""Added latency at half load: from a record's append to its result's, less the bare loop's time for that very frame."""
+"""Added latency by load: from a record's append to its result's, less the bare loop's time for that very frame."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from benchmarks.footage import Footage
 from benchmarks.service import Answers, Sender
 from streams.config import StreamsConfig
 
-__all__ = ["TARGET_P50_MS", "TARGET_P95_MS", "measure_latency"]
+__all__ = ["AIMED_LOAD", "TARGET_P50_MS", "TARGET_P95_MS", "measure_latency"]
 
 TARGET_P50_MS, TARGET_P95_MS = 10.0, 25.0
-LOAD = 0.5
+AIMED_LOAD = 0.5
+LOADS = (0.25, 0.4, AIMED_LOAD)  # of the saturated rate
 STREAMS = 4
 BARE_REPEATS = 3
 WARM_FRAMES = 8  # the first frames after a pause, which find caches cold
@@ -33,10 +34,25 @@ def measure_latency(
     saturated_fps: float,
     frames: int,
     say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Send `frames` frames of four cameras at half of `saturated_fps`, evenly in time, from another process."""
+) -> list[dict[str, Any]]:
+    """Send `frames` frames of four cameras at shares of `saturated_fps`, evenly in time, from another process."""
     alone_ms = bare.ones(BARE_REPEATS)
-    fps = LOAD * saturated_fps
+    return [
+        _measure_at(config, footage, alone_ms, load=load, fps=load * saturated_fps, frames=frames, say=say)
+        for load in LOADS
+    ]
+
+
+def _measure_at(
+    config: StreamsConfig,
+    footage: Footage,
+    alone_ms: list[float],
+    *,
+    load: float,
+    fps: float,
+    frames: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     say(f"latency: {frames} frames at {fps:.1f} a second")
     context = multiprocessing.get_context("spawn")
     with Answers(config) as answers:
@@ -55,7 +71,7 @@ def measure_latency(
     own = np.array([alone_ms[((answer.offset - first) // STREAMS) % len(alone_ms)] for answer in ordered])
     added = whole - own
     return {
-        "load": LOAD,
+        "load": load,
         "fps": round(fps, 2),
         "streams": STREAMS,
         "frames": len(added),
@@ -74,8 +90,9 @@ def _percentiles(values: Any) -> dict[str, float]:
 def _play(config: StreamsConfig, footage: Footage, frames: int, fps: float) -> None:
     with Sender(config, footage) as sender:
         # The first one waits for the client to learn of the topic: were the clock running, the rest would come at once.
-        sender.send("half-0").get(timeout=30)
+        sender.send("paced-0")
+        sender.flush()
         began = time.monotonic() + SETTLE_S
         for index in range(1, frames):
             time.sleep(max(0.0, began + index / fps - time.monotonic()))
-            sender.send(f"half-{index % STREAMS}")
+            sender.send(f"paced-{index % STREAMS}")
