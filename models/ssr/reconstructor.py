@@ -72,6 +72,8 @@ class Reconstructor:
                 moved[RADIANCE_CHANNELS] *= radiance_scale / past.radiance_scale
                 moved[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
                 pasts[index, :, :height, :width] = moved
+            for padded in (inputs[index], pasts[index]):
+                _mirror(padded, height, width)
             scales.append((radiance_scale, depth_scale, mean))
         outputs = self._engine.run({"frame": inputs, "history": pasts})
         pictures, layers = outputs["radiance"], outputs["history_out"]
@@ -82,6 +84,13 @@ class Reconstructor:
             history = History(layers[index], (width, height), radiance_scale, depth_scale, mean, count)
             results.append((picture.astype(np.float32, copy=False), history))
         return results
+
+
+def _mirror(layers: NDArray[np.float32], height: int, width: int) -> None:
+    """Fill what [C, H', W'] has beyond the frame by mirroring it: the network has seen no frame with an empty rim."""
+    rows, columns = layers.shape[1:]
+    layers[:, height:, :width] = layers[:, height - 1 - np.arange(rows - height) % height, :width]
+    layers[:, :, width:] = layers[:, :, width - 1 - np.arange(columns - width) % width]
 
 
 def _followed(mean: float, past: History | None) -> float:

@@ -51,6 +51,20 @@ def test_brightness_is_kept(reconstructor: Reconstructor, wall: Any) -> None:
     assert float(picture.mean()) == pytest.approx(float(wall(7)["albedo"].mean()) * 0.5, rel=0.15)
 
 
+def test_the_rim_is_as_good_as_the_middle(reconstructor: Reconstructor, wall: Any) -> None:
+    """Sides that are no multiple of 16 are filled up; what is there must not show in the picture."""
+    size = {"height": 24 * 4 + 1, "width": 24 * 6 + 3}
+    errors = np.zeros((size["height"], size["width"]))
+    for seed in range(4):
+        history = None
+        for index in range(4):
+            planes = wall(index, seed=seed, **size)
+            [(picture, history)] = reconstructor.reconstruct([planes], [history])
+        errors += ((picture - planes["albedo"] * 0.5) ** 2).mean(-1)
+    rim, middle = np.sqrt(errors[-4:, 16:-16].mean()), np.sqrt(errors[16:-16, 16:-16].mean())
+    assert rim < 2 * middle
+
+
 @pytest.mark.parametrize("unit", [1e-3, 40.0])
 def test_the_unit_of_radiance_and_depth_does_not_matter(reconstructor: Reconstructor, wall: Any, unit: float) -> None:
     plain, _history = _run(reconstructor, wall, 3)
