@@ -1,18 +1,21 @@
 """One transactional id on librdkafka, each call bounded in time.
 
 A call that takes longer raises `KafkaTimeoutError`: whether it took effect is open, and the caller begins anew with
-another producer, which ends what this one left and fences it.
+another producer, which ends what this one left and fences it. librdkafka's own bound does not hold for every call (ADR
+0004), so they are made on a thread of their own, which is left behind with a call that does not return.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import struct
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as NativePartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition
 
 from streams.client import connect
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 LONGEST_BACKOFF_MS = 100
 BATCH_BYTES = 1_000_000
 BATCH_ROOM_BYTES = 512
+GRACE_S = 1.0  # beyond its own timeout
 
 
 class TransactionalProducer:
@@ -52,8 +56,9 @@ class TransactionalProducer:
             "partitioner": "murmur2_random",  # as every other Kafka client: a stream keeps its partition
         }
         self._client = connect(config, lambda: Producer(options))
+        self._calls = _Calls(f"transactions-{transactional_id}", self._timeout_s + GRACE_S)
         try:
-            called(self._client.init_transactions, self._timeout_s)
+            self._calls.make(lambda: called(self._client.init_transactions, self._timeout_s))
         except KafkaError:
             self.close(0)
             raise
@@ -78,19 +83,53 @@ class TransactionalProducer:
             NativePartition(place.topic, place.partition, commit.offset, commit.metadata)
             for place, commit in offsets.items()
         ]
-        called(self._client.send_offsets_to_transaction, native, _packed(member), self._timeout_s)
+        call = self._client.send_offsets_to_transaction
+        self._calls.make(lambda: called(call, native, _packed(member), self._timeout_s))
 
     def commit(self) -> None:
-        called(self._client.commit_transaction, self._timeout_s)
+        self._calls.make(lambda: called(self._client.commit_transaction, self._timeout_s))
 
     def abort(self) -> None:
-        called(self._client.abort_transaction, self._timeout_s)
+        self._calls.make(lambda: called(self._client.abort_transaction, self._timeout_s))
 
     def close(self, timeout_s: float) -> None:
         """What is not delivered by then is given up."""
+        self._calls.end()
         self._client.flush(timeout_s)
         self._client.purge()
         self._client.flush(0)
+
+
+class _Calls:
+    """Makes calls one after the other on a daemon thread, and waits for each no longer than `timeout_s`."""
+
+    def __init__(self, name: str, timeout_s: float):
+        self._timeout_s = timeout_s
+        self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def make(self, call: Callable[[], None]) -> None:
+        """Raises: what the call does; KafkaTimeoutError, and then no more is to be asked."""
+        self._asked.put(call)
+        try:
+            error = self._answers.get(timeout=self._timeout_s)
+        except queue.Empty:
+            raise KafkaTimeoutError(f"a transactional call took longer than {self._timeout_s:g} s") from None
+        if error is not None:
+            raise error
+
+    def end(self) -> None:
+        self._asked.put(None)
+
+    def _run(self) -> None:
+        while (call := self._asked.get()) is not None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 the asking thread raises it
+                self._answers.put(error)
+            else:
+                self._answers.put(None)
 
 
 def _packed(member: ConsumerGroupMetadata) -> bytes:
