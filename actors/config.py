@@ -31,6 +31,7 @@ __all__ = [
     "LoopConfig",
     "PerceptionConfig",
     "PlacementConfig",
+    "Privacy",
     "ReconstructionConfig",
     "RenderRule",
     "StreamRule",
@@ -40,6 +41,7 @@ __all__ = [
 
 Capability = Literal["people", "identities", "expressions"]
 Freshness = Literal["latest", "all"]
+Privacy = Literal["none", "blur", "pixelate"]
 
 PREFIX = "FOVEAL_"
 SECTION_ALIASES = {"kafka": "streams", "redis": "gallery"}
@@ -69,6 +71,9 @@ class StreamRule(_Rule):
 
     compute: tuple[Capability, ...] = ("people", "identities", "expressions")
     gallery: str = Field(default="default", min_length=1, description="Where the people of this stream are looked up.")
+    privacy: Privacy = Field(
+        default="none", description="How faces are hidden in every picture of this stream that the commands write."
+    )
 
     @model_validator(mode="after")
     def _identities_need_people(self) -> Self:

@@ -16,7 +16,7 @@ from streams.messages import Expression, ExpressionsResult, Face, Identity, Peop
 from streams.outcomes import ResultRecord
 from streams.records import FrameRecord
 
-__all__ = ["NO_GALLERY", "UNAVAILABLE", "FaceSeen", "PersonSeen", "frame_results", "rounded_box"]
+__all__ = ["NO_GALLERY", "UNAVAILABLE", "FaceSeen", "PersonSeen", "expression_message", "frame_results", "rounded_box"]
 
 UNAVAILABLE = Match("unavailable")
 # There is no such gallery: nobody could be asked. On the wire that is `off`.
@@ -73,6 +73,25 @@ def rounded_box(box: NDArray[np.float32]) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
+def expression_message(reading: Reading) -> Expression:
+    """A readable face's reading, rounded as it is sent."""
+    probabilities = {
+        name: round(float(value), SCORE_DECIMALS)
+        for name, value in zip(EXPRESSIONS, reading.probabilities, strict=True)
+    }
+    # Rounded values may tie where the network's do not; the label is the likeliest of what is sent.
+    label = max(probabilities, key=lambda name: (probabilities[name], name == reading.label))
+    return Expression.model_validate(
+        {
+            "probabilities": probabilities,
+            "label": label,
+            "valence": round(reading.valence, SCORE_DECIMALS),
+            "arousal": round(reading.arousal, SCORE_DECIMALS),
+            "uncertainty": round(reading.uncertainty, SCORE_DECIMALS),
+        }
+    )
+
+
 def _person(person: PersonSeen, rule: StreamRule) -> Person:
     return Person(
         box_xyxy=rounded_box(person.box_xyxy),
@@ -105,24 +124,6 @@ def _face(face: FaceSeen) -> Face:
         score=round(face.score, SCORE_DECIMALS),
         landmarks_xy=landmarks if np.isfinite(points).all() else None,  # type: ignore[arg-type]
         track_id=face.track_id,
-        expression=_expression(reading) if readable and reading is not None else None,
+        expression=expression_message(reading) if readable and reading is not None else None,
         unreadable=None if readable else (reading.unreadable if reading is not None else None) or "not read",
-    )
-
-
-def _expression(reading: Reading) -> Expression:
-    probabilities = {
-        name: round(float(value), SCORE_DECIMALS)
-        for name, value in zip(EXPRESSIONS, reading.probabilities, strict=True)
-    }
-    # Rounded values may tie where the network's do not; the label is the likeliest of what is sent.
-    label = max(probabilities, key=lambda name: (probabilities[name], name == reading.label))
-    return Expression.model_validate(
-        {
-            "probabilities": probabilities,
-            "label": label,
-            "valence": round(reading.valence, SCORE_DECIMALS),
-            "arousal": round(reading.arousal, SCORE_DECIMALS),
-            "uncertainty": round(reading.uncertainty, SCORE_DECIMALS),
-        }
     )

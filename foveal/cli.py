@@ -14,6 +14,7 @@ from foveal.commands import (
     doctor,
     down,
     enroll,
+    express,
     gallery,
     models,
     push,
@@ -37,7 +38,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (up, down, status, push, watch, enroll, search, audit, schema, render, reconstruct, demo, doctor):
+for module in (
+    up,
+    down,
+    status,
+    push,
+    watch,
+    enroll,
+    search,
+    audit,
+    schema,
+    render,
+    reconstruct,
+    express,
+    demo,
+    doctor,
+):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name)(getattr(module, name))
 app.add_typer(gallery.app, name="gallery")

@@ -29,6 +29,7 @@ from foveal.demo.report import summarize, write_annotated, write_renders, write_
 from foveal.demo.sequence import EXPOSURE, GBufferSequence
 from foveal.demo.stage import DemoInput, Stage
 from foveal.media import open_source
+from foveal.privacy import hidden_frames
 from foveal.renderer import mitsuba_installed
 from foveal.session import with_addresses
 from foveal.settings import home_folder
@@ -72,7 +73,7 @@ def run_demo(out: Path, *, seconds: float, keep: bool, as_json: bool) -> bool:
     sources = {one.stream_id: one.source for one in inputs}
     summary = summarize(stage.account, sources, report.totals())
     summary["seconds"] = round(time.monotonic() - started, 1)
-    _draw(inputs, sequence, stage, out, console)
+    _draw(inputs, sequence, stage, out, config, console)
     write_summary(summary, out / "summary.json")
     say(f"{out}/: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if as_json:
@@ -152,7 +153,9 @@ def _player(path: Path, count: int) -> Callable[[], Iterator[Image]]:
     return lambda: (frame.image_bgr for frame in islice(iter(open_source(str(path))), count))
 
 
-def _draw(inputs: list[DemoInput], sequence: GBufferSequence, stage: Stage, out: Path, console: Console) -> None:
+def _draw(
+    inputs: list[DemoInput], sequence: GBufferSequence, stage: Stage, out: Path, config: AppConfig, console: Console
+) -> None:
     accounts: Mapping[str, Any] = stage.account.streams
     pictures: list[Image] = []
     with Progress(console=console, transient=True) as progress:
@@ -164,7 +167,9 @@ def _draw(inputs: list[DemoInput], sequence: GBufferSequence, stage: Stage, out:
                 progress.advance(task)
 
             if one.kind == "frames":
-                pictures += write_annotated(account, one.frames(), one.fps, out / f"{one.stream_id}.mp4", advance)
+                rule = config.perception.rule(one.stream_id)
+                frames = hidden_frames(one.frames(), one.fps, rule.privacy if rule is not None else "none")
+                pictures += write_annotated(account, frames, one.fps, out / f"{one.stream_id}.mp4", advance)
             else:
                 inputs_shown = islice(sequence.pictures(), account.frames_in)
                 pictures += write_renders(account, inputs_shown, one.fps, out, advance)

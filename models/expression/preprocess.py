@@ -16,7 +16,7 @@ from models.errors import InputShapeError
 from models.expression.spec import EXPRESSION_NANO
 from models.spec import ModelSpec
 
-__all__ = ["align_face", "check_frame", "flaw_of_box", "flaw_of_face", "normalize_faces"]
+__all__ = ["align_face", "check_frame", "flaw_of_box", "flaw_of_face", "flaw_of_place", "normalize_faces"]
 
 TEMPLATE_XY = np.array(((15.3, 18.9), (32.7, 18.9), (24.0, 28.4), (16.7, 35.8), (31.3, 35.8)))
 TEMPLATE_SIDE = 48.0
@@ -26,6 +26,7 @@ GREY = 127
 
 SMALLEST_PX = 16.0
 LEAST_INSIDE = 0.6
+GRID = 8
 LEAST_CONTRAST = 8.0
 LEAST_SHARPNESS = 0.006
 """Variance of the Laplacian over that of the face: FER2013 has 0.75 (median), at 8 pixels across 0.008, at 6 0.005."""
@@ -91,6 +92,20 @@ def flaw_of_box(size_wh: tuple[int, int], box_xyxy: NDArray[np.float32]) -> str 
     if max(inside_w, 0) * max(inside_h, 0) < LEAST_INSIDE * width * height:
         return "out of frame"
     return None
+
+
+def flaw_of_place(
+    size_wh: tuple[int, int], box_xyxy: NDArray[np.float32], landmarks_xy: NDArray[np.float32] | None
+) -> str | None:
+    """ "out of frame" where less than LEAST_INSIDE of the aligned square is picture; None if enough is.
+
+    A detector's boxes end at the frame's edge, so only the landmarks tell that half of the face is beyond it.
+    """
+    turn, shift = _similarity(box_xyxy, landmarks_xy)
+    steps = (np.arange(GRID) + 0.5) * TEMPLATE_SIDE / GRID
+    points = ((steps[None] + 1j * steps[:, None]) - shift) / turn
+    inside = (points.real >= 0) & (points.real <= size_wh[0]) & (points.imag >= 0) & (points.imag <= size_wh[1])
+    return "out of frame" if inside.mean() < LEAST_INSIDE else None
 
 
 def flaw_of_face(face: NDArray[np.uint8]) -> str | None:

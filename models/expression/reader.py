@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from models.engine import Engine
 from models.errors import InputShapeError
 from models.expression.postprocess import Reading, readings_of, unreadable_reading
-from models.expression.preprocess import align_face, check_frame, flaw_of_box, flaw_of_face, normalize_faces
+from models.expression.preprocess import (
+    align_face,
+    check_frame,
+    flaw_of_box,
+    flaw_of_face,
+    flaw_of_place,
+    normalize_faces,
+)
 from models.expression.spec import EXPRESSION_NANO
 from models.spec import ModelSpec
 
@@ -60,9 +67,10 @@ class ExpressionReader:
                     f"got {boxes.shape} and {None if points is None else points.shape}"
                 )
             for row, box in enumerate(boxes):
-                flaw = flaw_of_box((frame.shape[1], frame.shape[0]), box)
+                size_wh, marks = (frame.shape[1], frame.shape[0]), None if points is None else points[row]
+                flaw = flaw_of_box(size_wh, box) or flaw_of_place(size_wh, box, marks)
                 if flaw is None:
-                    face = align_face(frame, box, None if points is None else points[row], self._spec)
+                    face = align_face(frame, box, marks, self._spec)
                     flaw = flaw_of_face(face)
                 if flaw is None:
                     faces.append(face)

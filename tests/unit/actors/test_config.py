@@ -64,6 +64,10 @@ def test_the_first_rule_that_matches_holds() -> None:
         ({"perception": {"loop": {"max_batch_frames": 0}}}, ["perception.loop.max_batch_frames", "got 0"]),
         ({"perception": {"streams": [{"compute": ["identities"]}]}}, ["perception.streams.0", "add people"]),
         ({"perception": {"streams": [{"compute": ["faces"]}]}}, ["perception.streams.0.compute.0", "'faces'"]),
+        (
+            {"perception": {"streams": [{"privacy": "black"}]}},
+            ["streams.0.privacy", "'pixelate'", "'black'"],
+        ),
         ({"perception": {"streams": [{"freshnes": "all"}]}}, ["did you mean freshness?"]),
         ({"streams": {"bootstrap_servers": "nowhere"}}, ["streams.bootstrap_servers", "host:port", "'nowhere'"]),
         ({"perception": {"autoscaling": {"min_replicas": 5}}}, ["perception.autoscaling", "at least min_replicas"]),
