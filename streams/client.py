@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.structs import MemberState, TopicPartition
+from kafka.structs import TopicPartition
 
 from streams.config import Role, StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
@@ -25,7 +25,7 @@ __all__ = [
     "close_producer",
     "connect",
     "describe_cluster",
-    "is_fenced",
+    "group_offsets",
     "leave_group",
     "open_admin",
     "open_producer",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Isolation = Literal["read_committed", "read_uncommitted"]
+Place = tuple[str, int]
 C = TypeVar("C")
 
 PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB at most
@@ -138,15 +139,17 @@ def leave_group(config: StreamsConfig, group: str, member_id: str) -> None:
         admin.close()
 
 
-def is_fenced(consumer: Any) -> bool:
-    """Whether another process has taken the static member's place, and the heartbeat was the first to hear of it.
+def group_offsets(config: StreamsConfig, group: str, places: Iterable[Place]) -> dict[Place, tuple[int, str | None]]:
+    """(topic, partition) -> (position, metadata) as committed last, whatever transaction is open; -1 where nothing is.
 
-    kafka-python then stops the heartbeat and says nothing; `poll` goes on returning records.
+    Raises: BrokerUnavailableError; KafkaError.
     """
-    coordinator = consumer._coordinator
-    with coordinator._lock:
-        settled = coordinator.state is MemberState.STABLE and not coordinator.rejoining
-        return settled and not coordinator._heartbeat_enabled
+    admin = open_admin(config)
+    try:
+        found = admin.list_group_offsets({group: [TopicPartition(*place) for place in places]})[group]
+    finally:
+        admin.close()
+    return {(place.topic, place.partition): (one.offset, one.metadata) for place, one in found.items()}
 
 
 def tail(

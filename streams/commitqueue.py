@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.errors import StreamError
+from streams.librdkafka import called, translated
 
 __all__ = ["CommitQueue"]
-
-COMMIT_TIMEOUT_MS = 5_000
 
 Offsets = dict[tuple[str, int], tuple[int, str]]
 
@@ -42,16 +40,14 @@ class CommitQueue:
         if commit.error is not None:
             raise commit.error
 
-    def work(self, client: Any) -> None:
-        """Do what was asked, with the group member's own KafkaConsumer."""
+    def work(self, client: Consumer) -> None:
+        """Do what was asked."""
         while self._asked:
             commit = self._asked.popleft()
-            offsets = {
-                TopicPartition(*place): OffsetAndMetadata(position, metadata, -1)
-                for place, (position, metadata) in commit.offsets.items()
-            }
+            wanted = [TopicPartition(*place, *offset) for place, offset in commit.offsets.items()]
             try:
-                client.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
+                done: list[TopicPartition] = called(client.commit, None, wanted, False) or []
+                commit.error = next((translated(one.error) for one in done if one.error is not None), None)
             except KafkaError as error:
                 commit.error = error
             finally:

@@ -1,8 +1,9 @@
-"""One member of a consumer group: a thread polls bounded batches into a bounded queue, the actor takes them.
+"""One member of a consumer group: a thread polls into a bounded queue, the actor takes from it.
 
-The thread never stops polling, whatever the actor does: partitions are paused instead, so that the group does not
-expel a busy member. What happens to partitions reaches the actor in order with the records, in the actor's own
-thread: `take` calls `on_assigned` and `on_revoked` between two batches.
+The thread goes on polling whatever the actor does: partitions are paused instead, so that the group does not expel a
+busy member. It makes every call of librdkafka's consumer: one of another thread waits until no poll is under way, which
+may be never. What happens to partitions reaches the actor in order with the records, in the actor's own thread: `take`
+calls `on_assigned` and `on_revoked` between two batches.
 """
 
 from __future__ import annotations
@@ -11,47 +12,39 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from kafka import KafkaConsumer
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import FencedInstanceIdError, KafkaError
-from kafka.structs import TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import KafkaError as NativeError
+from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
 
 from streams.broker_errors import ConsumerFailedError, MemberFencedError, TopicMissingError
-from streams.client import is_fenced, leave_group, open_reader, raw_record
+from streams.client import connect, leave_group
 from streams.commitqueue import CommitQueue
 from streams.config import StreamsConfig
-from streams.errors import StreamError
-from streams.inbox import Inbox
+from streams.errors import BrokerUnavailableError, StreamError
+from streams.inbox import Inbox, Moved
+from streams.lag import LagBook, PartitionLag
 from streams.ledger import LedgerBook, PartitionLedger
+from streams.librdkafka import called, consumer_options, raw_message, translated
+from streams.positions import ends, ledgers, unsettled_ledgers
 from streams.records import RawRecord
 
-__all__ = ["ConsumerState", "PartitionLag", "StreamConsumer"]
+__all__ = ["ConsumerState", "StreamConsumer"]
 
 log = logging.getLogger(__name__)
 
 ConsumerState = Literal["starting", "running", "waiting", "failed", "closed"]
 Partitions = tuple[int, ...]
 OnPartitions = Callable[[Partitions], None]
-Polled = dict[TopicPartition, list[Any]]
 
-FULL_NAP_S = 0.05  # between two polls that only keep the membership alive
+# A pause throws away what was fetched ahead, so a full inbox is waited for first, and paused for only when it stays.
+PATIENCE_S = 1.0
+PAUSED_POLL_S = 0.05
 SILENCE_S = 2.0  # without a record for this long, the broker is asked whether it is there
-PROBE_TIMEOUT_MS = 1_500
-COMMITTED_TIMEOUT_MS = 5_000
 ERROR_NAP_S = 0.2
-RETRY_BACKOFF_MS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionLag:
-    """How far a partition is behind: records not ended, and the age of the oldest that was polled and is open."""
-
-    records: int
-    seconds: float
+COMMITS_NAP_S = 0.01
+CLEAN_UP_S = 15.0  # the brokers look every ten seconds for transactions that took too long
 
 
 class StreamConsumer:
@@ -84,12 +77,13 @@ class StreamConsumer:
         self._on_assigned = on_assigned or _nothing
         self._on_revoked = on_revoked or _nothing
         self._inbox = Inbox(self._bounds.max_records, self._bounds.max_bytes)
-        self._client: KafkaConsumer | None = None
+        self._client: Consumer | None = None
         self._thread = threading.Thread(target=self._run, name=f"consumer-{topic}", daemon=True)
-        self._arriving: set[int] = set()
-        self._arrivals = threading.Lock()
+        self._generation: Any = None
         self._commits = CommitQueue(group)
-        self._highwater: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._lags = LagBook(self.ledgers)
+        self._fresh: list[RawRecord] = []
         self._closing = False
         self._state: ConsumerState = "starting"
         self._polled_at = time.monotonic()
@@ -100,24 +94,13 @@ class StreamConsumer:
 
         Raises: BrokerUnavailableError within `connect_timeout_s`; TopicMissingError.
         """
-        self._client = open_reader(
-            self._config,
-            from_beginning=self._bounds.start == "earliest",
-            group_id=self.group,
-            group_instance_id=self.member_id,
-            partition_assignment_strategy=(CooperativeStickyAssignor,),
-            session_timeout_ms=self._bounds.session_timeout_ms,
-            heartbeat_interval_ms=self._bounds.heartbeat_interval_ms,
-            max_poll_interval_ms=self._bounds.max_poll_interval_ms,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-        )
-        if not self._client.partitions_for_topic(self.topic):
-            self._client.close()
-            raise TopicMissingError(
-                f"streams.topics: topic {self.topic!r} does not exist at "
-                f"{', '.join(self._config.bootstrap_servers)}; call streams.topics.ensure_topics, or run `foveal up`"
-            )
-        self._client.subscribe([self.topic], listener=_Listener(self))
+        options = consumer_options(self._config, log) | {
+            "group.id": self.group,
+            "group.instance.id": self.member_id,
+        }
+        client = connect(self._config, lambda: self._open(options))
+        self._client = client
+        client.subscribe([self.topic], on_assign=self._came, on_revoke=self._go, on_lost=self._lost)
         self._thread.start()
 
     def take(self, max_records: int, timeout_s: float) -> list[RawRecord]:
@@ -156,7 +139,10 @@ class StreamConsumer:
             self._thread.join(timeout_s)
         client, self._client = self._client, None
         if client is not None:
-            client.close(autocommit=False, timeout_ms=int(timeout_s * 1000))
+            # It has no bound of its own; one that does not return is left behind.
+            closing = threading.Thread(target=client.close, name=f"close-{self.topic}", daemon=True)
+            closing.start()
+            closing.join(timeout_s)
             if leave and self.member_id is not None and not isinstance(self.failure, MemberFencedError):
                 try:
                     leave_group(self._config, self.group, self.member_id)
@@ -165,8 +151,10 @@ class StreamConsumer:
         self._state = "closed"
 
     def group_metadata(self) -> Any:
-        """This member's generation, for the publisher's transaction. Safe from any thread (kafka-python locks it)."""
-        return self._reader.group_metadata()
+        """This member's generation of late, for the publisher's transaction; the brokers refuse one that is over."""
+        if self._generation is None:
+            raise StreamError(f"group {self.group}: the consumer is not started; call start() first")
+        return self._generation
 
     def commit(self, offsets: dict[tuple[str, int], tuple[int, str]], timeout_s: float = 10.0) -> None:
         """Commit (position, metadata) outside of transactions; done by the polling thread between two polls.
@@ -200,20 +188,9 @@ class StreamConsumer:
         """The partitions that this member owns now."""
         return tuple(sorted(partition for _, partition in self.ledgers.progress()))
 
-    @property
-    def queued_records(self) -> int:
-        """Records that wait to be taken."""
-        return self._inbox.records
-
     def lag(self) -> dict[int, PartitionLag]:
         """Partition -> how far this member is behind on it."""
-        now_ms = time.time() * 1000
-        lags = {}
-        for (_, partition), (polled_to, open_count, oldest_ms) in self.ledgers.progress().items():
-            unread = max(0, self._highwater.get(partition, polled_to) - polled_to)
-            age_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms is not None else 0.0
-            lags[partition] = PartitionLag(unread + open_count, age_s)
-        return lags
+        return self._lags.of_partitions()
 
     @property
     def lag_records(self) -> int:
@@ -227,10 +204,20 @@ class StreamConsumer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, options: dict[str, Any]) -> Consumer:
+        client = Consumer({name: one for name, one in options.items() if one is not None})
+        if not called(client.list_topics, self.topic, self._config.connect_timeout_s).topics[self.topic].partitions:
+            client.close()
+            raise TopicMissingError(
+                f"streams.topics: topic {self.topic!r} does not exist at "
+                f"{', '.join(self._config.bootstrap_servers)}; call streams.topics.ensure_topics, or run `foveal up`"
+            )
+        return client
+
     # The polling thread
 
     @property
-    def _reader(self) -> KafkaConsumer:
+    def _member(self) -> Consumer:
         if self._client is None:
             raise StreamError(f"group {self.group}: the consumer is not started, or closed; call start() first")
         return self._client
@@ -247,10 +234,7 @@ class StreamConsumer:
                 except KafkaError as error:
                     if not getattr(error, "retriable", False):
                         raise
-                    self._state = "waiting"
-                    self._polled_at = time.monotonic()  # the thread is well, the brokers are not
-                    log.warning("group %s: %r; trying again", self.group, error)
-                    time.sleep(ERROR_NAP_S)
+                    self._wait_for_brokers(error)
         except Exception as error:
             failure: StreamError
             if isinstance(error, MemberFencedError):
@@ -263,122 +247,151 @@ class StreamConsumer:
             self._inbox.fail(failure)
 
     def _turn(self) -> None:
-        self._commits.work(self._reader)
+        self._commits.work(self._member)
+        if not self._inbox.has_room:
+            self._inbox.wait_for_room(PATIENCE_S)
         idle = self._pause_and_resume()
-        if idle:
-            self._inbox.wait_for_room(FULL_NAP_S)
-        polled: Polled = self._reader.poll(
-            0 if idle else self._bounds.poll_timeout_ms, max_records=self._bounds.max_records
-        )
+        message = self._member.poll(PAUSED_POLL_S if idle else self._bounds.poll_timeout_ms / 1000)
         self._polled_at = time.monotonic()
-        if is_fenced(self._reader):
-            raise FencedInstanceIdError
-        if self._arriving:
-            self._restore(polled)
-        if polled:
+        while message is not None:
             self._heard()
-            self._enqueue(polled)
-        elif time.monotonic() - self._heard_at > SILENCE_S:
+            self._note(message)
+            message = self._member.poll(0) if len(self._fresh) < self._bounds.max_records else None
+        self._generation = called(self._member.consumer_group_metadata)
+        self._deliver()
+        if time.monotonic() - self._heard_at > SILENCE_S:
             self._probe()
+
+    def _note(self, message: Message) -> None:
+        """A record, how far a partition has been read, or what is wrong."""
+        error = message.error()
+        if message.topic() not in (self.topic, None):
+            return
+        if error is None:
+            record = raw_message(message)
+            partition, offset = record.origin.partition, record.origin.offset
+            if self.ledgers.polled(self.topic, partition, [(offset, record.appended_at_ms)], None) == [True]:
+                self._fresh.append(record)
+            _, end = self._member.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
+            self._lags.ends_at(partition, max(end, offset + 1))
+        elif error.code() == NativeError._PARTITION_EOF:
+            # Beyond the last record there may be offsets that are none: markers.
+            self.ledgers.polled(self.topic, message.partition() or 0, [], message.offset())
+        elif error.code() == NativeError._MAX_POLL_EXCEEDED:
+            log.warning("group %s: %s; it joins again", self.group, error.str())
+        elif error.code() == NativeError._FATAL:
+            raise FencedInstanceIdError(error.str())  # no other error ends a member of a classic group for good
+        else:
+            raise translated(error)
+
+    def _deliver(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        self._inbox.put(fresh)
 
     def _pause_and_resume(self) -> bool:
         """Pause what must not deliver; returns whether that is everything."""
-        assigned = self._reader.assignment()
-        if not self._inbox.has_room or self._inbox.closed:
-            self._reader.pause(*assigned)
-            return True
-        full = {TopicPartition(*place) for place in self.ledgers.full()} & assigned
-        paused = self._reader.paused()
-        if full - paused:
-            self._reader.pause(*(full - paused))
-        if paused - full:
-            self._reader.resume(*((paused - full) & assigned))
-        return bool(assigned) and full == assigned
-
-    def _restore(self, polled: Polled) -> None:
-        """Give the partitions that came their ledgers, from the group's committed offsets and metadata."""
-        try:
-            for partition in sorted(self._arriving):
-                place = TopicPartition(self.topic, partition)
-                ledger = self._restored(place, polled.get(place, []))
-                if ledger is None:
-                    continue  # where to begin is still being asked
-                with self._arrivals:
-                    if partition in self._arriving:
-                        self._arriving.discard(partition)
-                        self.ledgers.assign(self.topic, partition, ledger)
-                        self._inbox.assigned(partition)
-        except KafkaError:
-            for place, records in polled.items():
-                self._reader.seek(place, records[0].offset)  # else what was polled just now would be passed over
-            raise
-
-    def _restored(self, place: TopicPartition, records: list[Any]) -> PartitionLedger | None:
-        committed = self._reader.committed(place, metadata=True, timeout_ms=COMMITTED_TIMEOUT_MS)
-        if committed is not None and committed.offset >= 0:
-            return PartitionLedger.restore(committed.offset, committed.metadata)
-        start = records[0].offset if records else self._reader.position(place, timeout_ms=PROBE_TIMEOUT_MS)
-        return None if start is None else PartitionLedger(start)
-
-    def _enqueue(self, polled: Polled) -> None:
-        for place, records in polled.items():
-            newest: int = records[-1].offset + 1
-            self._highwater[place.partition] = max(newest, self._reader.highwater(place) or 0)
-            offsets = [(record.offset, record.timestamp) for record in records]
-            fresh = self.ledgers.polled(self.topic, place.partition, offsets, newest)
-            self._inbox.put(raw_record(record) for record, wanted in zip(records, fresh, strict=True) if wanted)
-        self._pass_markers(polled)
-
-    def _pass_markers(self, places: Iterable[TopicPartition]) -> None:
-        """Tell the ledgers how far reading has come: beyond the last record there may be offsets that are none."""
-        for place in places:
-            position = self._reader.position(place, timeout_ms=PROBE_TIMEOUT_MS)
-            if position is not None and place.partition not in self._arriving:
-                self.ledgers.polled(self.topic, place.partition, [], position)
+        assigned = set(self.assigned)
+        if self._inbox.closed or not self._inbox.has_room:
+            wanted = assigned
+        else:
+            wanted = {partition for _, partition in self.ledgers.full()} & assigned
+        if new := wanted - self._paused:
+            called(self._member.pause, self._places(new))
+        if over := (self._paused - wanted) & assigned:
+            called(self._member.resume, self._places(over))
+        self._paused = wanted
+        return bool(assigned) and wanted == assigned
 
     def _probe(self) -> None:
         """Nothing came for a while: ask for the ends, which tells the lag and whether a broker is there."""
-        assigned = self._reader.assignment()
-        asked = list(assigned or {TopicPartition(self.topic, 0)})
-        ends = self._reader.end_offsets(asked, timeout_ms=PROBE_TIMEOUT_MS)
-        self._highwater.update({place.partition: end for place, end in ends.items()})
-        self._pass_markers(assigned)
+        for place in self._places(self.assigned or (0,)):
+            self._lags.ends_at(place.partition, ends(self._member, place)[1])
         self._heard()
 
     def _heard(self) -> None:
         self._heard_at = time.monotonic()
         self._state = "running"
 
-    # kafka-python's IO thread, while the polling thread waits for the group
+    def _wait_for_brokers(self, error: Exception) -> None:
+        self._state = "waiting"
+        self._polled_at = time.monotonic()  # the thread is well, the brokers are not
+        log.warning("group %s: %r; trying again", self.group, error)
+        time.sleep(ERROR_NAP_S)
 
-    def _assigned_by_group(self, partitions: Iterable[TopicPartition]) -> None:
-        with self._arrivals:
-            self._arriving |= {place.partition for place in partitions}
+    def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, partition) for partition in sorted(partitions)]
 
-    def _revoked_by_group(self, partitions: Iterable[TopicPartition], *, wait: bool) -> None:
-        going = {place.partition for place in partitions}
-        with self._arrivals:
-            never_arrived = self._arriving & going
-            self._arriving -= going
-        moved = self._inbox.revoked(going - never_arrived)
-        wait = wait and bool(moved.partitions) and not self._inbox.closed
-        if wait and not moved.seen.wait(self._bounds.revoke_wait_s):
-            log.warning("group %s: partitions %s leave before their work was published", self.group, sorted(going))
+    def _mine(self, places: Iterable[TopicPartition]) -> list[int]:
+        return sorted(place.partition for place in places if place.topic == self.topic)
+
+    # Called by librdkafka in the polling thread, inside of poll
+
+    def _came(self, client: Consumer, places: list[TopicPartition]) -> None:
+        """Give the partitions that come their ledgers, and read on from where those say."""
+        self._deliver()
+        # A member that comes back under its name before the group has missed it gets what that name had, be it of
+        # another topic: those partitions are held, not read.
+        strange = [place for place in places if place.topic != self.topic]
+        found = self._ledgers_of(self._mine(places))
+        client.incremental_assign(
+            [TopicPartition(self.topic, partition, ledger.polled_to) for partition, ledger in found.items()] + strange
+        )
+        if strange:
+            client.pause(strange)
+            log.warning("group %s: the name %s still has %s", self.group, self.member_id, strange)
+        for partition, ledger in found.items():
+            self.ledgers.assign(self.topic, partition, ledger)
+            self._inbox.assigned(partition)
+
+    def _go(self, client: Consumer, places: list[TopicPartition]) -> None:
+        going = set(self._mine(places))
+        self._deliver()
+        moved = self._inbox.revoked(going)
+        if not self._closing:
+            self._generation = called(client.consumer_group_metadata)  # the work is published as of the new one
+            self._wait_for_work(client, moved)
+        self._forget(going)
+
+    def _lost(self, _: Consumer, places: list[TopicPartition]) -> None:
+        going = set(self._mine(places))
+        self._deliver()
+        self._inbox.revoked(going)
+        self._forget(going)
+
+    def _wait_for_work(self, client: Consumer, moved: Moved) -> None:
+        deadline = time.monotonic() + self._bounds.revoke_wait_s
+        while moved.partitions and not self._inbox.closed and not moved.seen.wait(COMMITS_NAP_S):
+            self._commits.work(client)
+            if time.monotonic() > deadline:
+                log.warning("group %s: partitions %s leave before their work was published", self.group, moved)
+                return
+
+    def _forget(self, going: set[int]) -> None:
         self.ledgers.revoke((self.topic, partition) for partition in going)
+        self._paused -= going
 
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
-    def __init__(self, consumer: StreamConsumer):
-        self._consumer = consumer
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._consumer._assigned_by_group(assigned)
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._consumer._revoked_by_group(revoked, wait=True)
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self._consumer._revoked_by_group(lost, wait=False)
+    def _ledgers_of(self, partitions: list[int]) -> dict[int, PartitionLedger]:
+        """From the group's committed offsets and metadata; the heartbeat goes on while no broker answers."""
+        asked = (self._member, self._config)
+        give_up_s = time.monotonic() + self._config.publisher.transaction_timeout_ms / 1000 + CLEAN_UP_S
+        while not self._closing:
+            try:
+                try:
+                    return ledgers(*asked, self.topic, partitions)
+                except KafkaTimeoutError:
+                    if time.monotonic() < give_up_s:
+                        raise
+                    found = unsettled_ledgers(*asked, self.group, self.topic, partitions)
+                    log.warning(
+                        "group %s: a transaction on %s %s that is long over still counts as open, the brokers have "
+                        "lost its end; what it ended is done again", self.group, self.topic, partitions,
+                    )  # fmt: skip
+                    return found
+            except (KafkaError, BrokerUnavailableError) as error:
+                if not getattr(error, "retriable", True):
+                    raise
+                self._wait_for_brokers(error)
+        return {}
 
 
 def _nothing(_: Partitions) -> None:

@@ -1,7 +1,7 @@
 """librdkafka, the client on the frames' way: this project's settings as its options, its errors as kafka-python's.
 
-kafka-python stays for what happens now and then: administration, audits, readers. Its transaction costs twice the time
-and four times the processor (docs/adr/0004-two-kafka-clients.md). Callers know one family of errors, kafka-python's.
+kafka-python stays for what happens now and then: administration, audits, readers (docs/adr/0004-two-kafka-clients.md).
+Callers know one family of errors, kafka-python's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError as NativeError
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 from kafka.errors import (
     CommitFailedError,
     FencedInstanceIdError,
@@ -25,13 +25,21 @@ from kafka.errors import (
 )
 
 from streams.config import SecurityConfig, StreamsConfig
+from streams.records import Origin, RawRecord
 from streams.security import token_provider
 
-__all__ = ["called", "native_options", "translated"]
+__all__ = ["called", "consumer_options", "native_options", "raw_message", "translated"]
 
 T = TypeVar("T")
 
+CRITICAL = 2  # of syslog: each refused connection would be a line, and who waits says so once
 RECONNECT_MAX_MS = 1_000  # a broker that comes back is found within a second
+PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB at most
+ANSWER_ROOM_BYTES = 1024 * 1024  # of a fetch's answer, beyond its records
+FETCH_AGAIN_MS = (
+    10  # after the queue of what was fetched ahead was full; librdkafka's own second is too long for frames
+)
+RETRY_BACKOFF_MS = 10
 TOKEN_LIFE_S = 300.0  # kafka-python's providers do not say how long theirs hold; so often a new one is asked for
 
 # What librdkafka says itself, and what brokers say in more words than a caller has answers.
@@ -46,6 +54,9 @@ _KINDS: dict[int, type[KafkaError]] = {
     NativeError._TRANSPORT: KafkaConnectionError,
     NativeError._ALL_BROKERS_DOWN: KafkaConnectionError,
     NativeError._RESOLVE: KafkaConnectionError,
+    # What it says of partitions and of the group's coordinator while it knows no broker.
+    NativeError._UNKNOWN_PARTITION: KafkaConnectionError,
+    NativeError._WAIT_COORD: KafkaConnectionError,
 }
 
 
@@ -56,8 +67,45 @@ def native_options(config: StreamsConfig, log: logging.Logger) -> dict[str, Any]
         "client.id": config.client_id,
         "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
         "logger": log,
+        "log_level": CRITICAL,
         **_security(config.security),
     }
+
+
+def consumer_options(config: StreamsConfig, log: logging.Logger) -> dict[str, Any]:
+    """Of a group's member that commits by itself and hears where a partition ends."""
+    bounds = config.consumer
+    return native_options(config, log) | {
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": bounds.session_timeout_ms,
+        "heartbeat.interval.ms": bounds.heartbeat_interval_ms,
+        "max.poll.interval.ms": bounds.max_poll_interval_ms,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": bounds.start,
+        "enable.partition.eof": True,
+        "fetch.max.bytes": bounds.fetch_max_bytes,
+        "max.partition.fetch.bytes": PARTITION_FETCH_MAX_BYTES,
+        "receive.message.max.bytes": max(bounds.fetch_max_bytes, PARTITION_FETCH_MAX_BYTES) + ANSWER_ROOM_BYTES,
+        "queued.min.messages": bounds.max_records,
+        "queued.max.messages.kbytes": max(1, bounds.max_bytes // 1024),
+        "fetch.queue.backoff.ms": FETCH_AGAIN_MS,
+        "fetch.error.backoff.ms": RETRY_BACKOFF_MS,
+        "retry.backoff.ms": RETRY_BACKOFF_MS,
+    }
+
+
+def raw_message(message: Message) -> RawRecord:
+    """A record of librdkafka's as the package's own type."""
+    headers: Any = message.headers() or ()  # the package's own types have them wrong
+    return RawRecord(
+        origin=Origin(message.topic() or "", message.partition() or 0, message.offset() or 0),
+        key=message.key(),
+        headers=tuple((name, value if value is not None else b"") for name, value in headers),
+        value=message.value(),
+        appended_at_ms=message.timestamp()[1],
+    )
 
 
 def translated(error: NativeError) -> KafkaError:

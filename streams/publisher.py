@@ -18,11 +18,10 @@ from typing import Any, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import CommitFailedError, FencedInstanceIdError, KafkaError, KafkaTimeoutError, ProducerFencedError
-from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.batchwriter import check_size, write_batch
 from streams.broker_errors import PublisherFailedError
-from streams.client import close_producer, open_admin, open_producer
+from streams.client import close_producer, group_offsets, open_producer
 from streams.config import StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
 from streams.ledger import LedgerBook, plain_metadata
@@ -53,7 +52,7 @@ class GroupMember(Protocol):
 
     def group_metadata(self) -> Any: ...
 
-    def commit(self, offsets: Places, timeout_s: float = ...) -> None: ...
+    def commit(self, offsets: Places) -> None: ...
 
 
 @dataclass(slots=True)
@@ -293,8 +292,7 @@ class Publisher:
     def _transact(self, transactions: TransactionalProducer, attempt: _Attempt, generation: Any) -> None:
         transactions.begin()
         write_batch(transactions, self._config, self._member.group, attempt.batch)
-        offsets = {TopicPartition(*place): OffsetAndMetadata(*commit, -1) for place, commit in attempt.offsets.items()}
-        transactions.send_offsets(offsets, generation)
+        transactions.send_offsets(attempt.offsets, generation)
         transactions.commit()
 
     def _write_then_commit(self, producer: KafkaProducer, attempt: _Attempt) -> None:
@@ -338,15 +336,8 @@ class Publisher:
 
     def _was_committed(self, attempt: _Attempt) -> bool:
         """Whether an attempt whose producer failed in the middle had been committed: the group's offsets tell."""
-        admin = open_admin(self._config)
-        try:
-            places = [TopicPartition(*place) for place in attempt.offsets]
-            found = admin.list_group_offsets({self._member.group: places})[self._member.group]
-        finally:
-            admin.close()
-        said = {
-            (place.topic, place.partition): (one.offset, plain_metadata(one.metadata)) for place, one in found.items()
-        }
+        found = group_offsets(self._config, self._member.group, attempt.offsets)
+        said = {place: (position, plain_metadata(metadata)) for place, (position, metadata) in found.items()}
         return said == attempt.offsets
 
     def _open(self) -> TransactionalProducer | KafkaProducer:

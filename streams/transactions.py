@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import logging
 import queue
-import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from confluent_kafka import Producer
-from confluent_kafka import TopicPartition as NativePartition
+from confluent_kafka import Producer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition
 
 from streams.client import connect
 from streams.config import StreamsConfig
@@ -77,14 +75,11 @@ class TransactionalProducer:
             except BufferError:
                 self._client.poll(self._timeout_s)
 
-    def send_offsets(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], member: ConsumerGroupMetadata) -> None:
-        """Make a group's offsets part of the transaction, refused for a generation that is over."""
-        native = [
-            NativePartition(place.topic, place.partition, commit.offset, commit.metadata)
-            for place, commit in offsets.items()
-        ]
+    def send_offsets(self, offsets: Mapping[tuple[str, int], tuple[int, str]], generation: Any) -> None:
+        """Make a group's (position, metadata) part of the transaction, refused for a generation that is over."""
+        commits = [TopicPartition(*place, *commit) for place, commit in offsets.items()]
         call = self._client.send_offsets_to_transaction
-        self._calls.make(lambda: called(call, native, _packed(member), self._timeout_s))
+        self._calls.make(lambda: called(call, commits, generation, self._timeout_s))
 
     def commit(self) -> None:
         self._calls.make(lambda: called(self._client.commit_transaction, self._timeout_s))
@@ -130,11 +125,3 @@ class _Calls:
                 self._answers.put(error)
             else:
                 self._answers.put(None)
-
-
-def _packed(member: ConsumerGroupMetadata) -> bytes:
-    """A member's generation as librdkafka writes it (`rd_kafka_consumer_group_metadata_write`)."""
-    name = member.group_instance_id
-    instance = b"\x01" if name is None else b"\x00" + name.encode() + b"\x00"
-    ids = b"".join(text.encode() + b"\x00" for text in (member.group_id, member.member_id))
-    return b"CGMDv2:" + struct.pack("<i", member.generation_id) + ids + instance

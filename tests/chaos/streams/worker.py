@@ -10,9 +10,9 @@ from streams.outcomes import EndedBatch, ResultRecord
 from streams.publisher import Publisher
 
 
-def main(config_json: str, member_id: str) -> None:
+def main(config_json: str, group: str, member_id: str) -> None:
     config = StreamsConfig.model_validate_json(config_json)
-    consumer = StreamConsumer(config, config.topics.frames.name, "chaos", member_id)
+    consumer = StreamConsumer(config, config.topics.frames.name, group, member_id)
     publisher = Publisher(config, consumer)
     publisher.start()
     consumer.start()

@@ -22,6 +22,10 @@ from streams.topics import ensure_topics
 
 pytestmark = pytest.mark.services
 
+# A transaction is committed before its markers are written. A single broker that is killed in between forgets them
+# when it starts again (4.3.1: it looks for the partitions' leader before it is one itself).
+MARKERS_S = 0.5
+
 
 @pytest.mark.parametrize(
     "reach",
@@ -63,6 +67,7 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, steps: SimpleName
             records = steps.take(consumer, 4)
             publisher.publish(steps.answered(records[:2]))
             assert publisher.flush(10)
+            time.sleep(MARKERS_S)
             broker.kill()
             publisher.publish(steps.answered(records[2:]))
             _until(lambda: consumer.waiting_for == "kafka", 15)
@@ -73,8 +78,11 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, steps: SimpleName
             assert publisher.flush(30)
             _until(lambda: consumer.waiting_for is None, 15)
             steps.send(config, 2, first=4)
-            publisher.publish(steps.answered(steps.take(consumer, 2)))
-            assert publisher.flush(15)
+            # Where the group has expelled the member meanwhile, the two that were under way come again.
+            deadline = time.monotonic() + 20
+            while publisher.counts.results < 6 and time.monotonic() < deadline:
+                publisher.publish(steps.answered(consumer.take(4, 0.2)))
+                assert publisher.flush(15)
         assert sorted(steps.results(config).values()) == [1] * 6
         assert audit(config, "frames").complete
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from streams.errors import RecordTooLargeError
 from streams.outcomes import Dead, EndedBatch, ResultRecord
 from streams.publisher import Publisher
 from streams.records import RawRecord
+from streams.transactions import TransactionalProducer
 
 pytestmark = pytest.mark.services
 
@@ -92,9 +94,7 @@ def test_a_failed_transaction_is_written_again_whole(
     with StreamConsumer(config, topic, "g", "m") as consumer, Publisher(config, consumer) as publisher:
         real, calls = consumer.group_metadata, iter(range(100))
         # The first transaction carries a generation that is long gone, as after a rebalance in its middle.
-        monkeypatch.setattr(
-            consumer, "group_metadata", lambda: real()._replace(generation_id=77) if next(calls) == 0 else real()
-        )
+        monkeypatch.setattr(consumer, "group_metadata", lambda: stale(real()) if next(calls) == 0 else real())
         publisher.publish(steps.answered(steps.take(consumer, 6)))
         assert publisher.flush(15)
         assert publisher.counts.aborted == 1
@@ -102,6 +102,13 @@ def test_a_failed_transaction_is_written_again_whole(
         assert publisher.waiting_for is None
     assert sorted(steps.results(config).values()) == [1] * 6
     assert audit(config, "frames").complete
+
+
+def stale(metadata: bytes) -> bytes:
+    """The same member of generation 77, in librdkafka's packing (`rd_kafka_consumer_group_metadata_write`)."""
+    mark = b"CGMDv2:"
+    assert metadata.startswith(mark)
+    return mark + struct.pack("<i", 77) + metadata[len(mark) + 4 :]
 
 
 def test_what_another_member_ended_is_dropped_and_counted(config: StreamsConfig, steps: SimpleNamespace) -> None:
@@ -163,6 +170,32 @@ def test_a_result_that_its_topic_refuses_is_refused_before_anything_is_written(
         publisher.publish(EndedBatch([], [], [Dead(record, "RecordTooLargeError", "its result is too large")]))
         assert publisher.flush(10)
     assert audit(config, "frames").totals["deadletters"] == 1
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["it ends", "its end is lost"])
+def test_an_open_transaction_on_the_offsets_is_waited_for(
+    config: StreamsConfig, steps: SimpleNamespace, in_time: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another member's last transaction may still be under way; one that never ends must not hold its partition."""
+    topic = config.topics.frames.name
+    steps.send(config, 4, partition=0)
+    with StreamConsumer(config, topic, "g", "m-0") as consumer:
+        steps.take(consumer, 4)
+        hanging = TransactionalProducer(config, "hanging")
+        hanging.begin()
+        hanging.send_offsets({(topic, 0): (3, "")}, consumer.group_metadata())
+    if not in_time:
+        monkeypatch.setattr("streams.consumer.CLEAN_UP_S", -config.publisher.transaction_timeout_ms / 1000)
+        monkeypatch.setattr("streams.positions.COMMITTED_TIMEOUT_S", 0.5)
+    with StreamConsumer(config, topic, "g", "m-1") as consumer:
+        if in_time:
+            assert consumer.take(4, 1.5) == []
+            hanging.commit()
+        values = [record.value for record in steps.take(consumer, 1 if in_time else 4)]
+    assert values == ([b"3"] if in_time else [b"0", b"1", b"2", b"3"])
+    if not in_time:
+        hanging.abort()
+    hanging.close(1)
 
 
 def test_at_least_once_commits_after_the_results(config: StreamsConfig, steps: SimpleNamespace) -> None:
