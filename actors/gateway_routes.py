@@ -84,6 +84,8 @@ class MatchOut(_Body):
     name: str | None
     score: float | None
     margin: float | None
+    probability: float | None
+    """That the best identity is the right one; null where the gallery is not calibrated."""
     candidates: list[CandidateOut]
     box_xyxy: tuple[float, float, float, float] | None
 

@@ -31,8 +31,14 @@ class GalleryConfig(BaseModel):
     heartbeat_s: float = Field(
         default=0.25, gt=0, le=1, description="how often an index compares itself with the server"
     )
+    canaries_every_s: float = Field(
+        default=30.0, gt=0, description="how often an index looks up identities that it reads from the server"
+    )
     max_identities: int = Field(default=100_000, gt=0)
-    vectors_per_identity: int = Field(default=64, gt=0, le=1024)
+    vectors_per_identity: int = Field(
+        default=64, gt=0, le=1024, description="positive ones, and as many negatives; the least worth keeping go"
+    )
+    undo_maxlen: int = Field(default=1_000, gt=0, le=10_000, description="newest changes that can be undone")
     log_maxlen: int = Field(
         default=100_000, gt=0, description="entries of the change log; an index further behind reloads"
     )

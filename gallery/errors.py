@@ -1,10 +1,14 @@
 """What can go wrong with galleries: one small tree, the remedy in each text, `retriable` on each class."""
 
 __all__ = [
+    "CalibrationError",
+    "ChangeError",
     "CorruptVectorError",
     "DimensionMismatchError",
     "EpochMismatchError",
+    "ExportFileError",
     "GalleryAuthError",
+    "GalleryBusyError",
     "GalleryConfigError",
     "GalleryError",
     "GalleryExistsError",
@@ -89,6 +93,24 @@ class InvalidEmbeddingError(GalleryError, ValueError):
     def __init__(self, message: str, rows: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.rows = rows
+
+
+class GalleryBusyError(GalleryError, RuntimeError):
+    """Others changed the same identity again and again while it was being written."""
+
+    retriable = True
+
+
+class ChangeError(GalleryError, ValueError):
+    """A merge, split or undo that makes no sense as things stand; nothing was changed."""
+
+
+class CalibrationError(GalleryError, ValueError):
+    """There is too little to calibrate a gallery from; its threshold stays as it is."""
+
+
+class ExportFileError(GalleryError, ValueError):
+    """A file is not an export of a gallery, or a damaged one; nothing was imported."""
 
 
 class InvalidNameError(GalleryError, ValueError):

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gallery.canaries import Canaries, look_up
 from gallery.config import GalleryConfig
 from gallery.connection import connect, named_errors
 from gallery.errors import GalleryError, UnknownGalleryError
 from gallery.keys import REGISTER, GalleryKeys
+from gallery.replicas import Reporter
 from gallery.schema import GalleryInfo
+from gallery.scores import ScoreWindow
 from gallery.search import IdentityTable
 from gallery.snapshot import LoadedIdentity, load_gallery, load_identities, read_info
 
@@ -42,7 +45,24 @@ class Replica:
     """Fault by Redis key of the vectors that cannot be read."""
     other_epoch: set[str] = field(default_factory=set)
     """Redis keys of vectors of another model epoch, which are never compared."""
+    scores: ScoreWindow = field(default_factory=ScoreWindow)
+    """The best scores of late matches."""
+    reference: tuple[int, ...] | None = None
+    """The scores that these are compared with: the first ones after the last calibration, of any replica."""
+    canaries: Canaries = field(default_factory=Canaries)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def describe(self) -> dict[str, Any]:
+        """For `gallery/replicas.py`."""
+        with self.lock:
+            return {
+                "identities": len(self.table),
+                "vectors": self.table.vectors,
+                "corrupt": len(self.corrupt),
+                "matches": self.scores.added,
+                "canaries": self.canaries.looked_up,
+                "canary_failures": self.canaries.failed,
+            }
 
     def put(self, identity: LoadedIdentity) -> None:
         """Set one identity to what was read."""
@@ -89,6 +109,8 @@ class Follower(threading.Thread):
         self._config = config
         self._only = None if galleries is None else [GalleryKeys(g).gallery for g in galleries]
         self._stopping = threading.Event()
+        self._reporter = Reporter()
+        self._canaries_at_s = time.monotonic()
 
     def stop(self, timeout_s: float) -> None:
         """Ask it to end and wait for it."""
@@ -127,6 +149,7 @@ class Follower(threading.Thread):
                         log.info("galleries are in step: %s", ", ".join(self.replicas) or "none yet")
                     fresh, self.state, self.error = False, "live", None
                     self.synced.set()
+                    self._look_after(client)
                     self._wait(client)
             finally:
                 client.close()
@@ -151,6 +174,16 @@ class Follower(threading.Thread):
                 self._read(client, [name], block_ms=None)
                 if (replica := self.replicas.get(name)) is not None and replica.seq < seq:
                     self._load(client, name)  # the log was trimmed beyond where this copy stands
+
+    def _look_after(self, client: Any) -> None:
+        """Say how the copies stand, and at intervals look some identities up in them."""
+        due = self._reporter.due()
+        for name, replica in list(self.replicas.items()):
+            self._reporter.report(client, name, replica.info.generation, replica, due=due)
+        if time.monotonic() - self._canaries_at_s > self._config.canaries_every_s:
+            self._canaries_at_s = time.monotonic()
+            for replica in list(self.replicas.values()):
+                look_up(client, replica)
 
     def _wait(self, client: Any) -> None:
         """Until the next line of any log, for one heartbeat at most."""
@@ -185,8 +218,7 @@ class Follower(threading.Thread):
             if op == b"drop":
                 self.replicas.pop(info.name, None)
                 return
-            if fields.get(b"identity"):
-                touched[fields[b"identity"].decode()] = None
+            touched |= dict.fromkeys(fields.get(b"identity", b"").decode().split())
         try:
             info = read_info(client, info.name)
         except UnknownGalleryError:
@@ -200,6 +232,7 @@ class Follower(threading.Thread):
                     replica.put(identity)
                 else:
                     replica.forget(identity_id)
+            replica.table.prepare()
             replica.info, replica.seq, replica.last_id = info, seq, last_id
 
     def _load(self, client: Any, name: str) -> None:
@@ -213,10 +246,14 @@ class Follower(threading.Thread):
         last_id, seq = START_OF_LOG, info.seq
         if end and end[0][1].get(b"generation", b"").decode() == info.generation:
             last_id, seq = end[0][0].decode(), int(end[0][1][b"seq"])
-        replica = Replica(info, IdentityTable(info.dimension), seq, last_id)
+        replica = Replica(info, IdentityTable(info.dimension, info.identities), seq, last_id)
+        before = self.replicas.get(name)
+        if before is not None and before.info.generation == info.generation:
+            replica.scores, replica.reference, replica.canaries = before.scores, before.reference, before.canaries
         for identity in load_gallery(client, info):
             replica.put(identity)
             self._answered()
+        replica.table.prepare()
         self.replicas[name] = replica
         self.resyncs += 1
 

@@ -13,6 +13,7 @@ from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
 from gallery.follower import Follower, FollowState, Replica
 from gallery.schema import Candidate, Match, check_embeddings
+from gallery.scores import drift
 from gallery.store import GalleryStore
 
 __all__ = ["GalleryHealth", "GalleryIndex", "IndexHealth"]
@@ -34,6 +35,13 @@ class GalleryHealth:
     corrupt_keys: tuple[str, ...]
     other_epoch: int
     seq: int
+    megabytes: float
+    """Of the vectors and their codes in memory."""
+    matches: int
+    drift: float | None
+    """Of the best scores from those after the last calibration, 0 to 1; None until there are enough."""
+    canaries: int
+    canary_failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,9 @@ class GalleryIndex:
             if rows is None:
                 return []
             ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=2)
-        return [Match.decide(best, threshold) for best in ranked]
+            replica.scores.add([best[0].score for best in ranked if best])
+            calibration = replica.info.calibration
+        return [Match.decide(best, threshold, calibration) for best in ranked]
 
     def search(self, embeddings: ArrayLike, gallery: str, *, top: int = 5) -> list[list[Candidate]]:
         """The best `top` identities for each embedding, whatever the threshold. Raises: as `match`, and
@@ -183,4 +193,9 @@ def _gallery_health(replica: Replica) -> GalleryHealth:
             corrupt_keys=tuple(sorted(replica.corrupt)[:NAMED_KEYS]),
             other_epoch=len(replica.other_epoch),
             seq=replica.seq,
+            megabytes=round(replica.table.nbytes / 2**20, 1),
+            matches=replica.scores.added,
+            drift=None if replica.reference is None else drift(replica.scores.counts, replica.reference),
+            canaries=replica.canaries.looked_up,
+            canary_failures=len(replica.canaries.failed),
         )

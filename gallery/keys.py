@@ -36,7 +36,8 @@ class GalleryKeys:
 
     @property
     def meta(self) -> str:
-        """Hash: dimension, epoch, threshold, storage, generation, seq, created_at_ms."""
+        """Hash: schema, dimension, epoch, threshold, storage, generation, seq, created_at_ms, changes; where set also
+        calibration, expire_after_s, score_reference."""
         return f"{self.prefix}meta"
 
     @property
@@ -74,12 +75,36 @@ class GalleryKeys:
         """Sorted set: event ids of recorded sightings by arrival in ms."""
         return f"{self.prefix}sighted"
 
+    @property
+    def aliases(self) -> str:
+        """Hash: id of an identity that was merged -> the id it lives on in."""
+        return f"{self.prefix}aliases"
+
+    @property
+    def apart(self) -> str:
+        """Set: two ids with a space between, known to be two people."""
+        return f"{self.prefix}apart"
+
+    @property
+    def changes(self) -> str:
+        """Sorted set: numbers of the changes that can be undone."""
+        return f"{self.prefix}changes"
+
+    @property
+    def replicas(self) -> str:
+        """Hash: replica -> "<time in ms> <generation> <seq> <JSON>": how far each index in memory is, how it fares."""
+        return f"{self.prefix}replicas"
+
+    def change(self, number: int) -> str:
+        """Hash: op, from, into, moved, at_ms, who, reason and what undoing needs."""
+        return f"{self.prefix}change:{number}"
+
     def identity(self, identity_id: str) -> str:
-        """Hash: name, created_at_ms, updated_at_ms, next_vector."""
+        """Hash: name, created_at_ms, updated_at_ms, next_vector, vectors and negatives (their numbers), revision."""
         return f"{self.prefix}identity:{identity_id}"
 
     def vector(self, identity_id: str, number: int) -> str:
-        """Hash: embedding, dtype, epoch, polarity, enrolled_at_ms."""
+        """Hash: embedding, dtype, epoch, polarity, quality, enrolled_at_ms."""
         return f"{self.prefix}vector:{identity_id}:{number}"
 
     def sightings(self, identity_id: str) -> str:

@@ -1,5 +1,6 @@
 """What a gallery is made of: the records that the store returns, and how an embedding lies in a Redis hash."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -11,19 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from gallery.errors import CorruptVectorError, DimensionMismatchError, InvalidEmbeddingError
 
 __all__ = [
+    "Calibration",
     "Candidate",
+    "Change",
     "Enrolment",
     "GalleryInfo",
     "Identity",
     "Match",
     "MatchStatus",
     "Polarity",
+    "Removed",
     "Sighting",
     "SightingsRecorded",
     "Storage",
     "StoredVector",
     "check_embeddings",
+    "check_qualities",
     "decode_vector",
+    "decode_vectors",
     "encode_vector",
 ]
 
@@ -34,6 +40,36 @@ STORED_NORM_TOLERANCE = 1e-2  # float16 keeps 11 bits: 512 of them move a unit n
 MatchStatus = Literal["known", "unknown", "unavailable"]
 Polarity = Literal["positive", "negative"]
 Storage = Literal["float32", "float16"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Calibration(_Record):
+    """What a gallery's threshold was set from, and how a score becomes a probability (see `gallery/calibration.py`)."""
+
+    fpir: float = Field(gt=0, lt=1)
+    """The share of strangers that may be taken for somebody, as the operator named it."""
+    threshold: float
+    method: Literal["quantile", "tail"]
+    """Read from the strangers' scores, or, where these are too few for so small a share, from their tail's fit."""
+    identities: int
+    stranger_searches: int
+    known_searches: int
+    missed: float | None
+    """The share of known searches whose own identity was not found at the threshold."""
+    weights: tuple[float, float, float] | None
+    """Of 1, score and margin in the log-odds; None where nobody had a second vector to be found by."""
+    at_ms: int = 0
+
+    def probability(self, score: float, margin: float | None) -> float | None:
+        """That the best identity is the right one, at even odds beforehand of a stranger and a known person."""
+        if self.weights is None:
+            return None
+        bias, per_score, per_margin = self.weights
+        odds = bias + per_score * score + per_margin * (score if margin is None else margin)
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +97,20 @@ class Match:
     """Cosine of the best identity, -1 to 1; None where nothing was compared."""
     margin: float | None = None
     """Score less that of the next best identity, 0 to 2; None with fewer than two identities."""
+    probability: float | None = None
+    """That the best identity is the right one, 0 to 1; None where the gallery is not calibrated."""
 
     @classmethod
-    def decide(cls, best: Sequence[Candidate], threshold: float) -> Self:
+    def decide(cls, best: Sequence[Candidate], threshold: float, calibration: Calibration | None = None) -> Self:
         """The decision on a query's nearest identities, best first: at least two where the gallery has them."""
         if not best:
             return cls("unknown")
         first = best[0]
         margin = first.score - best[1].score if len(best) > 1 else None
+        probability = None if calibration is None else calibration.probability(first.score, margin)
         if first.score >= threshold:
-            return cls("known", first.identity_id, first.name, first.score, margin)
-        return cls("unknown", None, None, first.score, margin)
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+            return cls("known", first.identity_id, first.name, first.score, margin, probability)
+        return cls("unknown", None, None, first.score, margin, probability)
 
 
 class GalleryInfo(_Record):
@@ -90,6 +125,9 @@ class GalleryInfo(_Record):
     created_at_ms: int
     generation: str
     seq: int
+    calibration: Calibration | None = None
+    expire_after_s: int | None = None
+    """Identities neither seen nor changed for so long are removed; None keeps them."""
 
 
 class StoredVector(_Record):
@@ -98,6 +136,7 @@ class StoredVector(_Record):
     number: int
     epoch: str | None
     polarity: Polarity | None
+    quality: float | None
     enrolled_at_ms: int | None
     fault: str | None = None
 
@@ -121,6 +160,38 @@ class Enrolment(_Record):
     vector_numbers: tuple[int, ...]
     event_id: str
     replayed: bool
+    replaced: tuple[int, ...] = ()
+    """Numbers of vectors that made room, being the least worth keeping."""
+    left_out: int = 0
+    """How many of the new ones were worth less than those that are there."""
+
+
+class Change(_Record):
+    """A change that can be undone. `moved` tells old from new vector numbers (`3>7`), or is what it added."""
+
+    number: int
+    op: Literal["merge", "split", "negative", "apart"]
+    identity_id: str
+    into: str
+    """The identity that got what was moved; the same one for a negative."""
+    moved: str
+    at_ms: int
+    who: str
+    reason: str
+
+
+class Removed(_Record):
+    """What a removal deleted in Redis, and the number of its line in the log."""
+
+    gallery: str
+    identity_id: str
+    vectors: int
+    sightings: int
+    changes: int
+    """Changes that could have been undone, and brought something of it back."""
+    at_ms: int
+    generation: str
+    seq: int
 
 
 class Sighting(_Record):
@@ -169,6 +240,16 @@ def check_embeddings(embeddings: ArrayLike, *, dimension: int | None = None) -> 
     return np.ascontiguousarray(rows)
 
 
+def check_qualities(quality: ArrayLike, count: int) -> list[float]:
+    """One for each of `count` embeddings, 0 to 1, from a number or as many. Raises: InvalidEmbeddingError."""
+    given = np.asarray(quality, dtype=np.float64)
+    if given.shape not in ((), (count,)) or not ((given >= 0) & (given <= 1)).all():
+        raise InvalidEmbeddingError(
+            f"quality: expected a number from 0 to 1, or one for each of {count}, got {quality!r}"
+        )
+    return [float(q) for q in np.broadcast_to(given, (count,))]
+
+
 def encode_vector(embedding: NDArray[np.float32], storage: Storage) -> bytes:
     """Little-endian bytes of one embedding [D]."""
     return embedding.astype(_DTYPES[storage]).tobytes()
@@ -198,3 +279,19 @@ def decode_vector(key: str, fields: Mapping[str, bytes | None], *, dimension: in
             f"{key}: expected unit norm, got {norm:.6g}; remove the identity and enrol it again", key
         )
     return vector / np.float32(norm)
+
+
+def decode_vectors(raw: bytes, dtypes: set[str], sizes: Sequence[int], dimension: int) -> NDArray[np.float32] | None:
+    """float32 [N, D] of unit norm from the bytes of many vectors; None unless every one of them is sound.
+
+    What is quick: the rows of a whole gallery at once. Where it says None, `decode_vector` finds the one at fault.
+    """
+    dtype = _DTYPES.get(next(iter(dtypes))) if len(dtypes) == 1 else None
+    if dtype is None or any(size != dimension * dtype.itemsize for size in sizes):
+        return None
+    rows = np.frombuffer(raw, dtype=dtype).astype(np.float32).reshape(len(sizes), dimension)
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    if not (np.abs(norms - 1) <= STORED_NORM_TOLERANCE).all():
+        return None
+    rows /= norms[:, None]
+    return rows

@@ -1,29 +1,34 @@
-"""Exact cosine search over the vectors of one gallery, in memory.
+"""Cosine search over the vectors of one gallery, in memory.
 
 Vectors are of unit norm, so a matrix product gives the cosines. An identity's score is the best of its positive
-vectors; one with a negative vector at least as near as that is no candidate ("this is not that person").
+vectors; one with a negative vector at least as near as that is no candidate ("this is not that person"). Up to 8,000
+vectors all are compared; beyond, binary codes choose those that are (`gallery/codes.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gallery.codes import CodeBook
 from gallery.schema import Candidate, Polarity
 
 __all__ = ["IdentityTable", "VectorMatrix"]
 
 FIRST_CAPACITY = 64
+LARGE = 8_000
+LEAST_DIMENSION = 128  # fewer bits tell too little
 QUERIES_AT_A_TIME = 64  # bounds the scores to 64 x vectors, 25 MB at 100,000 vectors
 
 
 class VectorMatrix:
     """Rows float32 [n, D] with an owner each; grows by doubling, so that adding costs O(D) on average."""
 
-    def __init__(self, dimension: int) -> None:
-        self._rows = np.empty((FIRST_CAPACITY, dimension), dtype=np.float32)
+    def __init__(self, dimension: int, capacity: int = 0) -> None:
+        self._rows = np.zeros((max(FIRST_CAPACITY, capacity), dimension), dtype=np.float32)
         self._owners: list[int] = []
         self._rows_of: dict[int, list[int]] = {}
+        self._codes: CodeBook | None = None
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -32,6 +37,11 @@ class VectorMatrix:
     def rows(self) -> NDArray[np.float32]:
         """A view of the rows in use."""
         return self._rows[: len(self._owners)]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of rows and codes."""
+        return self._rows.nbytes + (0 if self._codes is None else self._codes.nbytes)
 
     def owner(self, row: int) -> int:
         return self._owners[row]
@@ -42,13 +52,13 @@ class VectorMatrix:
 
     def add(self, owner: int, vector: NDArray[np.float32]) -> None:
         if len(self._owners) == len(self._rows):
-            grown = np.empty((2 * len(self._rows), self._rows.shape[1]), dtype=np.float32)
+            grown = np.zeros((2 * len(self._rows), self._rows.shape[1]), dtype=np.float32)
             grown[: len(self._rows)] = self._rows
             self._rows = grown
         row = len(self._owners)
-        self._rows[row] = vector
         self._owners.append(owner)
         self._rows_of.setdefault(owner, []).append(row)
+        self._set(row, vector)
 
     def remove(self, owner: int) -> None:
         """Take an owner's rows out; the last rows move into their places."""
@@ -56,20 +66,41 @@ class VectorMatrix:
             last = len(self._owners) - 1
             if row != last:
                 moved = self._owners[last]
-                self._rows[row] = self._rows[last]
+                self._set(row, self._rows[last])
                 self._owners[row] = moved
                 places = self._rows_of[moved]
                 places[places.index(last)] = row
-            self._rows[last] = 0  # a removed face does not stay in memory
+            self._set(last, None)  # a removed person does not stay in memory
             self._owners.pop()
+
+    def prepare(self) -> None:
+        """Make the codes where the rows are many, and anew where they have doubled since: a second for a million."""
+        if len(self) < LARGE or self._rows.shape[1] < LEAST_DIMENSION:
+            self._codes = None
+        elif self._codes is None or len(self) > 2 * self._codes.built_for:
+            self._codes = CodeBook(self.rows, len(self._rows))
+
+    def nearest(self, queries: NDArray[np.float32]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]] | None:
+        """For each query some rows, best first, with their cosines; None where all are to be compared."""
+        if self._codes is None or len(self) < LARGE:
+            return None
+        return self._codes.nearest(queries, self.rows)
+
+    def _set(self, row: int, vector: NDArray[np.float32] | None) -> None:
+        self._rows[row] = 0 if vector is None else vector
+        if self._codes is not None and row >= self._codes.capacity:
+            self._codes = None  # until `prepare`, all rows are compared
+        elif self._codes is not None:
+            self._codes.set(row, vector)
 
 
 class IdentityTable:
     """The identities of one gallery with their vectors. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, capacity: int = 0) -> None:
+        """`capacity`: positive vectors that there is room for at once."""
         self.dimension = dimension
-        self._positive = VectorMatrix(dimension)
+        self._positive = VectorMatrix(dimension, capacity)
         self._negative = VectorMatrix(dimension)
         self._owner_of: dict[str, int] = {}
         self._who: dict[int, tuple[str, str | None]] = {}
@@ -81,6 +112,11 @@ class IdentityTable:
     @property
     def vectors(self) -> int:
         return len(self._positive) + len(self._negative)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the vectors and their codes, without names."""
+        return self._positive.nbytes + self._negative.nbytes
 
     def put(self, identity_id: str, name: str | None, vectors: Iterable[tuple[Polarity, NDArray[np.float32]]]) -> None:
         """Set an identity to exactly these vectors, each float32 [D] of unit norm."""
@@ -100,31 +136,56 @@ class IdentityTable:
         self._positive.remove(owner)
         self._negative.remove(owner)
 
-    def rank(self, queries: NDArray[np.float32], top: int) -> list[list[Candidate]]:
-        """For each of the queries [N, D], unit norm: its best `top` identities, best first."""
+    def prepare(self) -> None:
+        """Make ready for quick matches after many changes; without it they are right, and slow where there are many."""
+        self._positive.prepare()
+
+    def rank(self, queries: NDArray[np.float32], top: int, *, exact: bool = False) -> list[list[Candidate]]:
+        """For each of the queries [N, D], unit norm: its best `top` identities, best first; `exact` looks at all."""
         found: list[list[Candidate]] = []
         for start in range(0, len(queries), QUERIES_AT_A_TIME):
-            some = queries[start : start + QUERIES_AT_A_TIME]
-            positive = some @ self._positive.rows.T
-            negative = some @ self._negative.rows.T if len(self._negative) else None
-            found.extend(
-                self._best(scores, None if negative is None else negative[i], top) for i, scores in enumerate(positive)
-            )
+            some = np.ascontiguousarray(queries[start : start + QUERIES_AT_A_TIME])
+            against = some @ self._negative.rows.T if len(self._negative) else None
+            near = None if exact else self._positive.nearest(some)
+            scores = some @ self._positive.rows.T if near is None else None
+            for i, query in enumerate(some):
+                vetoes = None if against is None else against[i]
+                if near is not None:
+                    best = self._best(zip(*near[i], strict=True), vetoes, top)
+                    if len(best) == top or len(best) == len(self):
+                        found.append(best)
+                        continue  # else its nearest were all vetoed, or of few identities
+                of_all = self._positive.rows @ query if scores is None else scores[i]
+                found.append(self._best(_descending(self._positive, of_all), vetoes, top))
         return found
 
-    def _best(self, scores: NDArray[np.float32], against: NDArray[np.float32] | None, top: int) -> list[Candidate]:
-        """`scores` [M] is used up: the rows of an identity that was looked at become -inf."""
+    def _best(
+        self, rows: Iterable[tuple[int, float]], against: NDArray[np.float32] | None, top: int
+    ) -> list[Candidate]:
+        """The first `top` identities of rows with their cosines, best first."""
         best: list[Candidate] = []
-        while scores.size and len(best) < top:
-            row = int(scores.argmax())
-            score = float(scores[row])
-            if score == -np.inf:
-                break
-            owner = self._positive.owner(row)
-            scores[self._positive.rows_of(owner)] = -np.inf
+        seen: set[int] = set()
+        for row, score in rows:
+            owner = self._positive.owner(int(row))
+            if owner in seen:
+                continue
+            seen.add(owner)
             vetoes = self._negative.rows_of(owner) if against is not None else []
             if against is not None and vetoes and float(against[vetoes].max()) >= score:
                 continue
             identity_id, name = self._who[owner]
-            best.append(Candidate(identity_id, name, min(1.0, max(-1.0, score))))
+            best.append(Candidate(identity_id, name, min(1.0, max(-1.0, float(score)))))
+            if len(best) == top:
+                break
         return best
+
+
+def _descending(matrix: VectorMatrix, scores: NDArray[np.float32]) -> Iterator[tuple[int, float]]:
+    """The best row of each owner, best first. `scores` [M] is used up: the rows of an owner that was become -inf."""
+    while scores.size:
+        row = int(scores.argmax())
+        score = float(scores[row])
+        if score == -np.inf:
+            return
+        yield row, score
+        scores[matrix.rows_of(matrix.owner(row))] = -np.inf

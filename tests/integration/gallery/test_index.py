@@ -129,11 +129,14 @@ def test_a_log_trimmed_beyond_the_index_is_noticed(config: GalleryConfig, store:
         index.wait_until_synced(5)
         resyncs = index.health().resyncs
         vectors = unit(2, 3)
-        with store._client.pipeline(transaction=True) as pipe:  # three changes whose lines were gone before any reader
+        with store.client.pipeline(transaction=True) as pipe:  # three changes whose lines were gone before any reader
             for n, vector in enumerate(vectors):
                 key = GalleryKeys(lobby)
                 pipe.hset(key.vector(f"id{n}", 0), mapping=fields_of(vector))
-                pipe.hset(key.identity(f"id{n}"), mapping={"next_vector": 1, "created_at_ms": 1, "updated_at_ms": 1})
+                pipe.hset(
+                    key.identity(f"id{n}"),
+                    mapping={"next_vector": 1, "vectors": "0", "created_at_ms": 1, "updated_at_ms": 1},
+                )
                 pipe.zadd(key.identities, {f"id{n}": 1})
                 pipe.hincrby(key.meta, "seq", 1)
             pipe.execute()
@@ -148,8 +151,8 @@ def test_damaged_vectors_are_skipped_counted_and_named(config: GalleryConfig, st
     for name, vector in {"good": good, "short": short, "other": other}.items():
         store.enrol(lobby, vector, identity_id=name)
     keys = GalleryKeys(lobby)
-    store._client.hset(keys.vector("short", 0), "embedding", b"x" * 7)
-    store._client.hset(keys.vector("other", 0), "epoch", "net-0")
+    store.client.hset(keys.vector("short", 0), "embedding", b"x" * 7)
+    store.client.hset(keys.vector("other", 0), "epoch", "net-0")
     with GalleryIndex(config, galleries=[lobby]) as index:
         index.wait_until_synced(5)
         (health,) = index.health().galleries
