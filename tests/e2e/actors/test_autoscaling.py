@@ -72,8 +72,8 @@ def test_lag_makes_a_second_replica_and_quiet_takes_it_back(
 ) -> None:
     picture = encode_image(cv2.resize(talking_face[0], SIZE_WH).astype(np.uint8), FrameCodec.JPEG, quality=80)
     assert running(session) == 1
+    until(lambda: members(session, 1)["perception-0"]["partitions"] == [0, 1], 20)
     before = members(session, 1)
-    assert before["perception-0"]["partitions"] == [0, 1]
 
     began_s, sent = time.monotonic(), 0
     producers = [FrameProducer(f"camera-{number}", config=session.config.streams) for number in range(STREAMS)]
