@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from actors.errors import ActorError
+from actors.gateway_governance import add_governance
 from actors.pictures import EmbeddedPerson, PersonEmbedder, decode_picture, parse_box
 from actors.problems import install_problems
 from gallery.config import GalleryConfig
 from gallery.errors import GalleryUnavailableError
+from gallery.expiry import expiring
 from gallery.index import GalleryIndex
 from gallery.schema import Enrolment, GalleryInfo, Identity, Polarity, Sighting
 from gallery.store import GalleryStore
@@ -60,7 +62,9 @@ class NewVectors(_Body):
     identity_id: str | None = None
     event_id: str | None = Field(default=None, min_length=1, max_length=256)
     polarity: Polarity = "positive"
+    quality: list[Annotated[float, Field(ge=0, le=1)]] | None = None
     epoch: str | None = None
+    reason: str = ""
 
 
 class OneEmbedding(_Body):
@@ -103,7 +107,11 @@ class GatewayServices:
     @contextmanager
     def opened(cls, config: GalleryConfig, embedder: PersonEmbedder, status: Status) -> Iterator[GatewayServices]:
         """A store and a running index on one configuration."""
-        with GalleryStore(config, who="gateway") as store, GalleryIndex(config) as index:
+        with (
+            GalleryStore(config, who="gateway") as store,
+            GalleryIndex(config) as index,
+            expiring(store, config.expire_every_s),
+        ):
             yield cls(store, index, embedder, status)
 
 
@@ -159,8 +167,8 @@ def build_api(services: GatewayServices) -> FastAPI:
         return store.info(gallery)
 
     @app.delete("/v1/galleries/{gallery}", tags=["galleries"], status_code=204)
-    def remove_gallery(gallery: str) -> Response:
-        store.remove_gallery(gallery)
+    def remove_gallery(gallery: str, reason: str = "") -> Response:
+        store.remove_gallery(gallery, reason=reason)
         return Response(status_code=204)
 
     @app.get("/v1/galleries/{gallery}/identities", tags=["identities"])
@@ -206,7 +214,9 @@ def build_api(services: GatewayServices) -> FastAPI:
                 name=new.name,
                 event_id=new.event_id,
                 polarity=new.polarity,
+                quality=1.0 if new.quality is None else new.quality,
                 epoch=new.epoch,
+                reason=new.reason,
             )
 
         return await run_in_threadpool(work)
@@ -214,12 +224,6 @@ def build_api(services: GatewayServices) -> FastAPI:
     @app.get("/v1/galleries/{gallery}/identities/{identity_id}", tags=["identities"])
     def show(gallery: str, identity_id: str) -> Identity:
         return store.show(gallery, identity_id)
-
-    @app.delete("/v1/galleries/{gallery}/identities/{identity_id}", tags=["identities"], status_code=204)
-    def remove(gallery: str, identity_id: str) -> Response:
-        """Delete an identity with its vectors and sightings; every replica forgets it within a second."""
-        store.remove(gallery, identity_id)
-        return Response(status_code=204)
 
     @app.get("/v1/galleries/{gallery}/identities/{identity_id}/sightings", tags=["identities"])
     def sightings(gallery: str, identity_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Sighting]:
@@ -259,6 +263,7 @@ def build_api(services: GatewayServices) -> FastAPI:
 
         return await run_in_threadpool(work)
 
+    add_governance(app, store)
     return app
 
 

@@ -16,6 +16,8 @@ from foveal.commands import (
     enroll,
     express,
     gallery,
+    gallery_care,
+    gallery_changes,
     models,
     push,
     reconstruct,
@@ -29,6 +31,9 @@ from foveal.commands import (
 from foveal.exits import exit_code_of
 
 __all__ = ["app", "main"]
+
+GALLERY_PARTS = (gallery_care, gallery_changes)
+"""They add their commands to `gallery.app` when they are imported."""
 
 app = typer.Typer(
     name="foveal",
@@ -56,6 +61,7 @@ for module in (
 ):
     name = module.__name__.rsplit(".", 1)[-1]
     app.command(name)(getattr(module, name))
+gallery.app.command("enroll")(enroll.enroll)
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(models.app, name="models")
 

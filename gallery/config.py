@@ -34,6 +34,9 @@ class GalleryConfig(BaseModel):
     canaries_every_s: float = Field(
         default=30.0, gt=0, description="how often an index looks up identities that it reads from the server"
     )
+    expire_every_s: float = Field(
+        default=3600.0, gt=0, description="how often a gateway removes identities whose gallery's expiry has come"
+    )
     max_identities: int = Field(default=100_000, gt=0)
     vectors_per_identity: int = Field(
         default=64, gt=0, le=1024, description="positive ones, and as many negatives; the least worth keeping go"

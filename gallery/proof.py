@@ -2,7 +2,7 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from gallery.connection import named_errors
 from gallery.keys import GalleryKeys
@@ -30,6 +30,7 @@ class RemovalReceipt(BaseModel):
     """Those that were heard of and have not said so within the time."""
     waited_s: float
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def proven(self) -> bool:
         """Nothing is left."""

@@ -92,12 +92,50 @@ def test_a_person_is_enrolled_found_and_forgotten(api: str) -> None:
     assert [i["name"] for i in ask(people)[1]] == ["Ada"]
     assert ask(f"{people}/{done['identity_id']}")[1]["vectors"][0]["polarity"] == "positive"
     assert ask(f"{people}/{done['identity_id']}/sightings")[:2] == (200, [])
-    assert ask(f"{people}/{done['identity_id']}", "DELETE")[0] == 204
+    code, receipt, _ = ask(f"{people}/{done['identity_id']}?reason=asked", "DELETE")
+    assert (code, receipt["proven"], receipt["removed"]["vectors"], len(receipt["replicas"])) == (200, True, 1, 1)
     eventually(f"{api}/v1/galleries/{name}/search", "unknown", body={"embedding": ADA})
     assert ask(f"{api}/v1/galleries/{name}", "PATCH", {"threshold": 0.8})[1]["threshold"] == 0.8
     assert name in [g["name"] for g in ask(f"{api}/v1/galleries")[1]]
     assert ask(f"{api}/v1/galleries/{name}", "DELETE")[0] == 204
     assert ask(f"{api}/v1/galleries/{name}")[0] == 404
+
+
+def test_a_gallery_is_governed(api: str) -> None:
+    name = f"lobby-{uuid4().hex}"
+    at = f"{api}/v1/galleries/{name}"
+    ask(f"{api}/v1/galleries", "POST", {"name": name, "dimension": 8, "epoch": "net-1", "threshold": 0.5})
+    for who, row in (("ada", ADA), ("bea", BEA)):
+        ask(f"{at}/identities", "POST", {"embeddings": [row], "identity_id": who, "quality": [0.7]})
+    code, change, _ = ask(f"{at}/merge", "POST", {"identity_id": "ada", "into": "bea", "reason": "one coat"})
+    assert (code, change["op"], change["reason"]) == (200, "merge", "one coat")
+    assert [c["number"] for c in ask(f"{at}/changes")[1]] == [change["number"]]
+    assert ask(f"{at}/undo", "POST", {})[1]["number"] == change["number"]
+    assert ask(f"{at}/undo", "POST", {})[0] == 422
+    ask(f"{at}/identities", "POST", {"embeddings": [BEA], "identity_id": "ada"})
+    split = ask(f"{at}/split", "POST", {"identity_id": "ada", "vectors": [1], "new_id": "cleo"})[1]
+    assert ask(f"{at}/identities/cleo")[1]["vector_count"] == 1
+    assert ask(f"{at}/apart", "POST", {"identity_id": "ada", "other_id": "cleo"})[1]["op"] == "apart"
+    code, problem, _ = ask(f"{at}/merge", "POST", {"identity_id": "ada", "into": "cleo"})
+    assert (code, problem["title"]) == (422, "ChangeError")
+    assert ask(f"{at}/undo", "POST", {"change": split["number"]})[0] == 200
+    negative = {"embeddings": [BEA], "identity_id": "ada", "polarity": "negative", "reason": "not her"}
+    ask(f"{at}/identities", "POST", negative)
+    ask(f"{at}/identities", "POST", {"embeddings": [ADA], "identity_id": "ada"})
+    assert ask(f"{at}/audit?limit=2")[1][1]["reason"] == "not her"
+    code, problem, _ = ask(f"{at}/calibrate", "POST", {"fpir": 0.01})
+    assert (code, problem["title"]) == (422, "CalibrationError")
+    strangers = np.random.default_rng(0).normal(size=(200, 8))
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    found = ask(f"{at}/calibrate", "POST", {"fpir": 0.1, "strangers": strangers.tolist()})[1]
+    assert ask(at)[1]["threshold"] == found["threshold"]
+    assert ask(f"{at}/expiry", "PUT", {"expire_after_s": 60})[1]["expire_after_s"] == 60
+    assert ask(f"{at}/check")[1]["healthy"]
+    with urlopen(f"{at}/export") as response:
+        file = response.read()
+    code, done, _ = ask(f"{at}-copy/import", "POST", file, "application/vnd.foveal.gallery")
+    assert (code, done["identities"]) == (200, 2)
+    assert ask(f"{at}-copy/import", "POST", file[:100], "application/vnd.foveal.gallery")[0] == 422
 
 
 @pytest.mark.parametrize(
@@ -134,6 +172,20 @@ def test_the_api_describes_itself(api: str) -> None:
     described = ask(f"{api}/openapi.json")[1]
     enrol = described["paths"]["/v1/galleries/{gallery}/identities"]["post"]
     assert set(enrol["requestBody"]["content"]) == {"application/json", "image/jpeg", "image/png"}
+    governed = (
+        "merge",
+        "split",
+        "undo",
+        "apart",
+        "audit",
+        "calibrate",
+        "expiry",
+        "check",
+        "export",
+        "import",
+        "changes",
+    )
+    assert {f"/v1/galleries/{{gallery}}/{word}" for word in governed} <= set(described["paths"])
     assert ask(f"{api}/v1/status")[:2] == (200, {"deployments": {}})
 
 
