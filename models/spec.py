@@ -117,7 +117,7 @@ class ModelSpec:
 
     `folder` is where its files lie: `Path(__file__).parent / "weights"` of the network's own spec.py. `normalize` is
     for the one image input; it is None where a network takes its inputs as they are (as SSR does). `card` is the model
-    card, relative to the repository root.
+    card, relative to the repository root. `by_size`: OpenVINO gets an engine for each size (`models.engine.sized`).
     """
 
     name: str
@@ -130,6 +130,7 @@ class ModelSpec:
     card: str
     normalize: Normalize | None = None
     opset: int = 20
+    by_size: bool = False
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]

@@ -12,6 +12,7 @@ from models.engine.base import Engine, EngineInfo
 from models.engine.config import CompilerName, EngineConfig, Precision
 from models.engine.registry import EngineKey, EngineRegistry
 from models.engine.shapes import ShapeProfile
+from models.engine.sized import SizedEngine
 from models.errors import CompilerMissingError, EngineError
 from models.spec import ModelSpec, TensorSpec
 
@@ -51,7 +52,8 @@ def load_engine(
 ) -> Engine:
     """An engine for one of our networks, built unless `config.cache_dir` has it; not yet warm.
 
-    Without `shapes` OpenVINO takes any size and TensorRT `ShapeProfile.usual_of(spec)`. With `from_uint8` the
+    Without `shapes` OpenVINO takes any size (with `spec.by_size` an engine for each) and TensorRT
+    `ShapeProfile.usual_of(spec)`. With `from_uint8` the
     preprocessing of the spec is folded in: the input is uint8 NHWC BGR 0-255.
     Raises: WeightsMissingError, DigestError, SpecError, CompilerMissingError, BuildError, RegistryError, EngineError.
     """
@@ -66,7 +68,10 @@ def load_engine(
     if from_uint8:
         onnx_bytes, inputs = fold_pixels(onnx_bytes, spec), (pixel_input(spec),)
         profile = profile.in_layout(spec.input, inputs[0])
-    return _find_or_build(compiler, config, onnx_bytes, spec.stem, inputs, spec.outputs, profile)
+    load = functools.partial(_find_or_build, compiler, config, onnx_bytes, spec.stem, inputs, spec.outputs)
+    if spec.by_size and shapes is None and compiler.name == "openvino":
+        return SizedEngine(_info_of(compiler, spec.stem, onnx_bytes), inputs, spec.outputs, profile, load)
+    return load(profile)
 
 
 def load_onnx(
@@ -106,12 +111,12 @@ def _find_or_build(
     profile: ShapeProfile,
 ) -> Engine:
     """Load it from the registry, where it is built first if needed; without a `cache_dir` build it anew."""
-    digest = hashlib.sha256(onnx_bytes).hexdigest()
-    info = EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
+    info = _info_of(compiler, model, onnx_bytes)
     build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
     if config.cache_dir is None:
         return compiler.load(build(), info, inputs, outputs, profile)
-    key = EngineKey(model, digest, info.compiler, info.compiler_version, info.device, info.precision, profile.as_key())
+    built_with = (info.compiler, info.compiler_version, info.device, info.precision)
+    key = EngineKey(model, info.onnx_sha256, *built_with, profile.as_key())
     registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
     blob = registry.get_or_build(key, build)
     try:
@@ -119,6 +124,11 @@ def _find_or_build(
     except EngineError as error:
         _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", model, error)
         return compiler.load(registry.get_or_build(key, build, fresh=True), info, inputs, outputs, profile)
+
+
+def _info_of(compiler: Compiler, model: str, onnx_bytes: bytes) -> EngineInfo:
+    digest = hashlib.sha256(onnx_bytes).hexdigest()
+    return EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
 
 
 def _openvino(config: EngineConfig) -> Compiler:

@@ -1,13 +1,15 @@
 """The reconstruction network: accumulate, then filter the irradiance with kernels that a small U-shaped net predicts.
 
 After "High-Quality Real-Time Rendering Using Subpixel Sampling Reconstruction" (AAAI-24): the temporal feature
-accumulator weighs history against the frame by a softmax over embeddings (its equation 1), the U takes the warped
-previous output, albedo is divided out and multiplied back. Three things differ, each for a reason:
+accumulator weighs history against the frame by a softmax over embeddings (its equation 1), every encoder scale gets the
+warped previous output, albedo is divided out and multiplied back. What differs, each for a reason:
 
 - It works at half resolution by space to depth: a 2x2 tile has one sample, so a half-resolution pixel always has one.
-- Linear irradiance is accumulated by sample counts, and only filtered: predicted 3x3 kernels on a pyramid, joined from
-  coarse to fine by predicted upsampling taps. A weighted mean of linear samples is not darkened by their spread, as a
-  mean of ln(1+x) is, and is independent of exposure. ln(1+x) is what the net sees (paper, "Demodulation").
+- Linear irradiance is accumulated by sample counts, and only filtered: predicted kernels on a pyramid, joined from
+  coarse to fine by predicted upsampling taps, and a gain for what geometry tells (creases, contact). A weighted mean of
+  linear samples is not darkened by their spread, as a mean of ln(1+x) is, and is independent of exposure.
+- The net sees a curve of roots where the paper has ln(1+x): OpenVINO takes 3 of 36 ms for logarithms.
+- The weights of the accumulator are found on 8x8 blocks; what was hidden is told pixel by pixel, without weights.
 - The warp is done by the caller in float32 (`models.ssr.warp`): grid coordinates do not survive bf16.
 
 All planes come at full resolution; sides are multiples of 16.
@@ -19,17 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.ssr.pyramid import TAPS, enlarge, filter_local, pool, refine, upsample
+
 __all__ = ["FRAME_CHANNELS", "HISTORY_CHANNELS", "SsrNetwork", "base_colour"]
 
 FRAME_CHANNELS = 19
 HISTORY_CHANNELS = 11
 WIDTHS = (16, 32, 48, 64)
 EMBEDDING = 8
-STEM_FEATURES = 20
-TILE_FEATURES = 9
-KERNEL = 9
-TAPS = 16
-"""Upsampling: for each of the 4 finer pixels the weights of its 4 nearest coarse ones."""
+POOLED = 16
+FEATURES = 15
+LEVEL_FEATURES = 7
+TILE_FEATURES = 4
+NEAR_TAPS, WIDE_TAPS = 9, 26
+FINE = 12
+"""Of each half-resolution pixel's four: shares of their own samples, of the previous output, and a gain."""
 MAX_COUNT = 8.0
 DARKEST_BASE = 0.04
 DEPTH_TOLERANCE = 0.1
@@ -46,99 +52,90 @@ class SsrNetwork(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int] = WIDTHS) -> None:
         super().__init__()
         first, second, third, fourth = widths
-        self.embed_reference = _two_layers(EMBEDDING + 4, EMBEDDING, EMBEDDING)
-        self.embed = _two_layers(EMBEDDING, EMBEDDING, EMBEDDING)
-        self.stem = nn.Conv2d(STEM_FEATURES, first, 2, stride=2)
-        self.encode1 = _layer(first + TILE_FEATURES, first)
+        self.embed_reference = _two_layers(9, EMBEDDING)
+        self.embed = _two_layers(5, EMBEDDING)
+        self.stem = nn.Conv2d(FEATURES, first, 2, stride=2)
+        self.encode1 = _layer(first + LEVEL_FEATURES + TILE_FEATURES, first)
         self.trust = nn.Conv2d(first, 1, 1)
-        self.encode2 = nn.Sequential(_layer(first, second, stride=2), _layer(second, second))
-        self.encode3 = nn.Sequential(_layer(second, third, stride=2), _layer(third, third))
-        self.encode4 = nn.Sequential(_layer(third, fourth, stride=2), _layer(fourth, fourth))
+        self.down2, self.encode2 = _layer(first, second, stride=2), _layer(second + LEVEL_FEATURES, second)
+        self.down3, self.encode3 = _layer(second, third, stride=2), _layer(third + LEVEL_FEATURES, third)
+        self.down4, self.encode4 = _layer(third, fourth, stride=2), _layer(fourth + LEVEL_FEATURES, fourth)
         self.skip3, self.decode3 = nn.Conv2d(fourth, third, 1), _layer(third, third)
         self.skip2, self.decode2 = nn.Conv2d(third, second, 1), _layer(second, second)
         self.skip1, self.decode1 = nn.Conv2d(second, first, 1), _layer(first, first)
-        self.head4 = nn.Conv2d(fourth, KERNEL + TAPS, 1)
-        self.head3 = nn.Conv2d(third, KERNEL + TAPS + 1, 1)
-        self.head2 = nn.Conv2d(second, KERNEL + TAPS + 1, 1)
-        self.head1 = nn.Conv2d(first, KERNEL + TAPS + 1 + 12, 1)
+        self.head4 = nn.Conv2d(fourth, TAPS + WIDE_TAPS, 1)
+        self.head3 = nn.Conv2d(third, TAPS + NEAR_TAPS + 1, 1)
+        self.head2 = nn.Conv2d(second, TAPS + NEAR_TAPS + 1, 1)
+        self.head1 = nn.Conv2d(first, TAPS + NEAR_TAPS + 1 + FINE, 1)
         self._start_mild()
 
     def forward(self, frame: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """Radiance [N, 3, H, W] (linear, scaled as the input) and history [N, 11, H, W] of this frame."""
-        radiance, mask, albedo, normal = frame[:, 0:3], frame[:, 3:4], frame[:, 4:7], frame[:, 7:10]
-        depth = frame[:, 16:17]
+        mask, albedo, normal, depth = frame[:, 3:4], frame[:, 4:7], frame[:, 7:10], frame[:, 16:17]
         base = base_colour(albedo)
-        irradiance = radiance / base * mask
+        irradiance = frame[:, 0:3] * mask / base
         agreement = _agreement(normal, depth, history)
-        accumulated, count, balance, tile = self._accumulate(irradiance, mask, normal, depth, history, agreement)
-        before = history[:, 4:7] * agreement
+        past = history[:, 0:7] * agreement
+        before = past[:, 4:7]
+        near = depth / (1 + depth)
+        shadow, transparent = frame[:, 10:13].mean(1, keepdim=True), frame[:, 13:16].mean(1, keepdim=True)
 
-        features = torch.cat(
-            [
-                torch.log1p(accumulated),
-                count / (1 + count),
-                albedo,
-                normal,
-                depth / (1 + depth),
-                frame[:, 17:19],
-                frame[:, 13:16],
-                torch.log1p(before),
-                agreement,
-            ],
-            1,
-        )
-        shadow = F.avg_pool2d(frame[:, 10:13].mean(1, keepdim=True), 2) * 4
-        weight = F.avg_pool2d(count, 2)
-        level1 = F.avg_pool2d(accumulated * count, 2) / (weight + 1e-4)
-        tiles = torch.cat([torch.log1p(tile), shadow, torch.log1p(level1), weight / (1 + weight), balance], 1)
-        e1 = self.encode1(torch.cat([F.relu(self.stem(features)), tiles], 1))
-        e2 = self.encode2(e1)
-        e3 = self.encode3(e2)
-        e4 = self.encode4(e3)
-        d3 = self.decode3(_double(self.skip3(e4)) + e3)
-        d2 = self.decode2(_double(self.skip2(d3)) + e2)
-        d1 = self.decode1(_double(self.skip1(d2)) + e1)
+        pooled = _tiles(torch.cat([irradiance, mask, past, normal, near, shadow], 1))
+        balance = self._balance(pooled)
+        alpha = enlarge(balance, 8) * 2
+        count = past[:, 3:4] * alpha + mask * (2 - alpha)
+        accumulated = (past[:, 0:3] * alpha + irradiance * (2 - alpha)) / (count + 1e-4)
+        alpha = enlarge(balance, 4) * 2
+        fresh, before1 = pooled[:, 0:3], pooled[:, 8:11]
+        weight1 = pooled[:, 7:8] * alpha + pooled[:, 3:4] * (2 - alpha)
+        level1 = (pooled[:, 4:7] * alpha + fresh * (2 - alpha)) / (weight1 + 1e-4)
 
-        weight = weight * torch.sigmoid(self.trust(e1))
-        level2, weight2 = _pool(level1, weight)
-        level3, weight3 = _pool(level2, weight2)
-        level4, weight4 = _pool(level3, weight3)
+        features = [
+            _curve(accumulated.mean(1, keepdim=True)),
+            count / (1 + count),
+            _curve(before.mean(1, keepdim=True)),
+        ]
+        features += [agreement, mask, albedo, normal, near, frame[:, 17:19], transparent]
+        stem = F.relu(self.stem(torch.cat(features, 1)))
+        tile = [stem, _curve(fresh * 4), pooled[:, 15:16] * 4]
+        e1 = self.encode1(torch.cat([*tile, *_level(level1, weight1, before1)], 1))
+        weight1 = weight1 * torch.sigmoid(self.trust(e1))
+        level2, weight2, before2 = pool(level1, weight1, before1)
+        level3, weight3, before3 = pool(level2, weight2, before2)
+        level4, weight4, before4 = pool(level3, weight3, before3)
+        e2 = self.encode2(torch.cat([self.down2(e1), *_level(level2, weight2, before2)], 1))
+        e3 = self.encode3(torch.cat([self.down3(e2), *_level(level3, weight3, before3)], 1))
+        e4 = self.encode4(torch.cat([self.down4(e3), *_level(level4, weight4, before4)], 1))
+        d3 = self.decode3(enlarge(self.skip3(e4), 2) + e3)
+        d2 = self.decode2(enlarge(self.skip2(d3), 2) + e2)
+        d1 = self.decode1(enlarge(self.skip1(d2), 2) + e1)
+
         heads4, heads3, heads2, heads1 = self.head4(e4), self.head3(d3), self.head2(d2), self.head1(d1)
-        coarse = _filter(level4, weight4, heads4[:, :KERNEL])
-        coarse = _refine(coarse, heads4, level3, weight3, heads3)
-        coarse = _refine(coarse, heads3, level2, weight2, heads2)
-        coarse = _refine(coarse, heads2, level1, weight, heads1)
-        fine = _raise(coarse, heads1[:, KERNEL : KERNEL + TAPS])
-        output = _join(fine, accumulated, count, before, agreement, heads1[:, KERNEL + TAPS + 1 :])
-        return output * base, torch.cat([accumulated * count, count, output, normal, depth], 1)
+        coarse = filter_local(level4, weight4, heads4[:, TAPS:])
+        coarse = refine(coarse, heads4, level3, weight3, heads3)
+        coarse = refine(coarse, heads3, level2, weight2, heads2)
+        coarse = refine(coarse, heads2, level1, weight1, heads1[:, :-FINE])
+        fine = upsample(coarse, heads1[:, :TAPS])
+        shares = torch.exp(torch.clamp(F.pixel_shuffle(heads1[:, -FINE:], 2), -6, 3))
+        own, old = shares[:, 0:1] * count, shares[:, 1:2] * agreement
+        gain = torch.clamp(shares[:, 2:3], 0.4, 2.5)
+        output = (fine * gain + own * accumulated + old * before) / (1 + own + old)
+        kept = torch.clamp(count, max=MAX_COUNT)
+        return output * base, torch.cat([accumulated * kept, kept, output, normal, depth], 1)
 
-    def _accumulate(
-        self, irradiance: Tensor, mask: Tensor, normal: Tensor, depth: Tensor, history: Tensor, agreement: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Equation 1 with sample counts: irradiance and count at full, the balance alpha and the tile at half.
+    def _balance(self, pooled: Tensor) -> Tensor:
+        """The paper's alpha, of 8x8 pixels: the softmax of two scores, which is 0.5 where both count the same.
 
-        The weights see the frame's radiance over 8x8 pixels only: a weight that follows the very sample which it weighs
-        makes the mean drift, frame by frame. History is kept as sums, so that the warp mixes samples by their counts.
+        Not of fewer pixels: a weight that follows the very sample which it weighs makes the mean drift, frame by frame.
         """
-        traced = F.avg_pool2d(mask, 2)
-        tile = F.avg_pool2d(irradiance, 2) / (traced + 1e-4)
-        kept = history[:, 3:4] * agreement
-        kept_tile = F.avg_pool2d(kept, 2)
-        summed = history[:, 0:3] * agreement
-        past = F.avg_pool2d(summed, 2) / (kept_tile + 1e-4)
-        around = F.interpolate(F.avg_pool2d(tile, 4), scale_factor=4.0, mode="nearest")
-        now_features = torch.cat([torch.log1p(around), F.avg_pool2d(normal, 2), _depth_tile(depth), traced], 1)
-        past_features = torch.cat(
-            [torch.log1p(past), F.avg_pool2d(history[:, 7:10], 2), _depth_tile(history[:, 10:11]), kept_tile * 0.25], 1
-        )
-        reference = self.embed_reference(torch.cat([now_features, F.pixel_unshuffle(mask, 2)], 1))
-        score = (reference * (self.embed(past_features) - self.embed(now_features))).sum(1, keepdim=True)
-        balance = torch.sigmoid(score)  # the softmax of two
-        alpha = F.interpolate(balance, scale_factor=2.0, mode="nearest") * 2
-        kept, fresh = kept * alpha, mask * (2 - alpha)
-        count = kept + fresh
-        accumulated = (summed * alpha + irradiance * fresh) / (count + 1e-4)
-        return accumulated, torch.clamp(count, max=MAX_COUNT), balance, tile
+        around = F.avg_pool2d(pooled, 4)
+        traced, kept = around[:, 3:4], around[:, 7:8]
+        now, before = _curve(around[:, 0:3] * 4), _curve(around[:, 4:7] / (kept + 1e-3))
+        known = kept / (1 + kept)
+        reference = self.embed_reference(torch.cat([now, around[:, 11:16], known], 1))
+        new = self.embed(torch.cat([now, torch.ones_like(traced), traced], 1))
+        old = self.embed(torch.cat([before, kept / (kept + 0.05), known], 1))
+        return torch.sigmoid((reference * (old - new)).sum(1, keepdim=True))
 
     def _start_mild(self) -> None:
         """Begin near plain accumulation and pyramid blur, so that training starts from a picture."""
@@ -147,7 +144,7 @@ class SsrNetwork(nn.Module):
                 head.weight.mul_(0.1)
                 head.bias.zero_()
             self.trust.bias.fill_(2.0)
-            self.head1.bias[KERNEL + TAPS + 5 : KERNEL + TAPS + 9].fill_(-1.0)
+            self.head1.bias[-FINE:-4].fill_(-1.0)
 
 
 def base_colour(albedo: Tensor) -> Tensor:
@@ -160,16 +157,24 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.ReLU())
 
 
-def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, outputs, 3, padding=1))
+def _two_layers(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1))
 
 
-def _double(values: Tensor) -> Tensor:
-    return F.interpolate(values, scale_factor=2.0, mode="nearest")
+def _curve(values: Tensor) -> Tensor:
+    """0 to 1 for any radiance, nearly even over its orders of magnitude."""
+    root = torch.sqrt(values + 1e-4)
+    return root / (1 + root)
 
 
-def _depth_tile(depth: Tensor) -> Tensor:
-    return F.avg_pool2d(depth / (1 + depth), 2)
+def _tiles(layers: Tensor) -> Tensor:
+    """Means of 2x2, as a convolution: OpenVINO's pooling takes three times as long."""
+    mean = torch.full((POOLED, 1, 2, 2), 0.25, dtype=layers.dtype, device=layers.device)
+    return F.conv2d(layers, mean, stride=2, groups=POOLED)
+
+
+def _level(values: Tensor, weight: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _curve(values), weight / (1 + weight), _curve(before)
 
 
 def _agreement(normal: Tensor, depth: Tensor, history: Tensor) -> Tensor:
@@ -177,58 +182,3 @@ def _agreement(normal: Tensor, depth: Tensor, history: Tensor) -> Tensor:
     turned = ((history[:, 7:10] - normal) ** 2).sum(1, keepdim=True)
     moved = (history[:, 10:11] - depth).abs() / (DEPTH_TOLERANCE * depth + 1e-3)
     return torch.clamp(3 - 5 * turned, 0, 1) * torch.clamp(3 - 2 * moved, 0, 1)
-
-
-def _pool(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the size: the weighted mean, and the mean weight."""
-    pooled = F.avg_pool2d(weight, 2)
-    return F.avg_pool2d(values * weight, 2) / (pooled + 1e-5), pooled
-
-
-def _filter(values: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
-    """Mean over 3x3 by predicted kernels [N, 9, h, w] times the samples' weights."""
-    kernels = torch.softmax(logits, 1)
-    stacked = F.pad(torch.cat([values * weight, weight], 1), (1, 1, 1, 1))
-    height, width = values.shape[2], values.shape[3]
-    total = None
-    for tap in range(KERNEL):
-        row, column = divmod(tap, 3)
-        term = kernels[:, tap : tap + 1] * stacked[:, :, row : row + height, column : column + width]
-        total = term if total is None else total + term
-    return total[:, :3] / (total[:, 3:4] + 1e-5)
-
-
-def _raise(coarse: Tensor, logits: Tensor) -> Tensor:
-    """Twice the size: each finer pixel is a predicted mean of its four nearest coarse ones."""
-    _batch, _channels, height, width = coarse.shape
-    padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate")
-    phases = []
-    for phase in range(4):
-        down, across = divmod(phase, 2)
-        taps = torch.softmax(logits[:, 4 * phase : 4 * phase + 4], 1)
-        total = None
-        for tap in range(4):
-            row, column = down + tap // 2, across + tap % 2
-            term = taps[:, tap : tap + 1] * padded[:, :, row : row + height, column : column + width]
-            total = term if total is None else total + term
-        phases.append(total)
-    return F.pixel_shuffle(torch.stack(phases, 2).flatten(1, 2), 2)
-
-
-def _refine(coarse: Tensor, coarse_heads: Tensor, values: Tensor, weight: Tensor, heads: Tensor) -> Tensor:
-    """One level finer: the level's own filtered samples against the raised coarser result."""
-    raised = _raise(coarse, coarse_heads[:, KERNEL : KERNEL + TAPS])
-    own = _filter(values, weight, heads[:, :KERNEL])
-    blend = torch.sigmoid(heads[:, KERNEL + TAPS : KERNEL + TAPS + 1])
-    return own + blend * (raised - own)
-
-
-def _join(
-    fine: Tensor, accumulated: Tensor, count: Tensor, before: Tensor, agreement: Tensor, logits: Tensor
-) -> Tensor:
-    """At full size: filtered, the pixel's own samples, the previous output; by predicted shares where they exist."""
-    shares = torch.softmax(logits.unflatten(1, (3, 4)), 1)
-    filtered, own, past = (F.pixel_shuffle(shares[:, index], 2) for index in range(3))
-    own = own * torch.clamp(count, max=1.0)
-    past = past * agreement
-    return (filtered * fine + own * accumulated + past * before) / (filtered + own + past + 1e-4)

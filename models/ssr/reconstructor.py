@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine import Engine
 from models.errors import InputShapeError
 from models.ssr.history import History
-from models.ssr.preprocess import MEAN_RADIANCE, check_planes, depth_mean, frame_tensor, radiance_mean
+from models.ssr.preprocess import MEAN_RADIANCE, as_float32, check_planes, depth_mean, frame_tensor, radiance_mean
 from models.ssr.spec import SIDE_MULTIPLE
+from models.ssr.tiles import Runs, largest_hw, run_in_tiles
 from models.ssr.warp import warp
 
 __all__ = ["Reconstructor"]
@@ -20,17 +21,21 @@ __all__ = ["Reconstructor"]
 MEMORY_FRAMES = 8
 """The exposure follows the mean radiance of about so many frames."""
 HISTORY_CHANNELS = 11
-RADIANCE_CHANNELS = np.r_[0:3, 4:7]
+RADIANCE_CHANNELS = (slice(0, 3), slice(4, 7))
 DEPTH_CHANNEL = 10
 EMPTY = 1e-8
 Planes = Mapping[str, NDArray[Any]]
 
 
 class Reconstructor:
-    """The reconstruction network behind arrays. `engine` is `load_engine(SSR, ...)` with open sizes."""
+    """The reconstruction network behind arrays. `engine` is `load_engine(SSR, ...)`.
 
-    def __init__(self, engine: Engine) -> None:
+    Frames larger than it takes, or than `limit_hw` (rows, columns), are done in overlapping tiles.
+    """
+
+    def __init__(self, engine: Runs, limit_hw: tuple[int, int] | None = None) -> None:
         self._engine = engine
+        self._limit_hw = limit_hw or largest_hw(engine)
 
     def reconstruct(
         self, frames: Sequence[Planes], histories: Sequence[History | None]
@@ -57,7 +62,7 @@ class Reconstructor:
     ) -> list[tuple[NDArray[np.float32], History]]:
         height, width = size_hw
         rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in size_hw)
-        inputs = np.zeros((len(frames), 19, rows, columns), np.float32)
+        inputs = np.empty((len(frames), 19, rows, columns), np.float32)
         pasts = np.zeros((len(frames), HISTORY_CHANNELS, rows, columns), np.float32)
         scales: list[tuple[float, float, float]] = []
         kept = [past if past is not None and past.size_wh == (width, height) else None for past in histories]
@@ -66,23 +71,25 @@ class Reconstructor:
             radiance_scale = MEAN_RADIANCE / mean if mean > EMPTY else 1.0
             far = depth_mean(planes)
             depth_scale = 1 / far if far > EMPTY else 1.0
-            inputs[index, :, :height, :width] = frame_tensor(planes, radiance_scale, depth_scale)
+            frame_tensor(planes, radiance_scale, depth_scale, out=inputs[index, :, :height, :width])
+            _mirror(inputs[index], height, width)
             if past is not None:
-                moved = warp(past.layers[:, :height, :width], planes["motion"].astype(np.float32, copy=False))
-                moved[RADIANCE_CHANNELS] *= radiance_scale / past.radiance_scale
+                moved = pasts[index, :, :height, :width]
+                warp(past.layers[:, :height, :width], as_float32(planes["motion"]), out=moved)
+                for channels in RADIANCE_CHANNELS:
+                    moved[channels] *= radiance_scale / past.radiance_scale
                 moved[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
-                pasts[index, :, :height, :width] = moved
-            for padded in (inputs[index], pasts[index]):
-                _mirror(padded, height, width)
+                _mirror(pasts[index], height, width)
             scales.append((radiance_scale, depth_scale, mean))
-        outputs = self._engine.run({"frame": inputs, "history": pasts})
+        outputs = run_in_tiles(self._engine, {"frame": inputs, "history": pasts}, self._limit_hw)
         pictures, layers = outputs["radiance"], outputs["history_out"]
         results = []
         for index, (past, (radiance_scale, depth_scale, mean)) in enumerate(zip(kept, scales, strict=True)):
-            picture = np.ascontiguousarray(np.moveaxis(pictures[index, :, :height, :width], 0, -1)) / radiance_scale
+            picture = cv2.merge([np.ascontiguousarray(layer) for layer in pictures[index, :, :height, :width]])
+            picture *= np.float32(1 / radiance_scale)
             count = 1 if past is None else past.history_frames + 1
             history = History(layers[index], (width, height), radiance_scale, depth_scale, mean, count)
-            results.append((picture.astype(np.float32, copy=False), history))
+            results.append((np.asarray(picture, np.float32), history))
         return results
 
 

@@ -24,7 +24,7 @@ def _image(name: str, channels: int, meaning: str) -> TensorSpec:
 
 SSR = ModelSpec(
     name="ssr",
-    version=1,
+    version=2,
     paper="High-Quality Real-Time Rendering Using Subpixel Sampling Reconstruction, AAAI 2024",
     inputs=(
         _image(
@@ -39,4 +39,5 @@ SSR = ModelSpec(
     folder=Path(__file__).parent / "weights",
     licence="Apache-2.0; rendered scenes CC0 and CC BY 3.0, their authors are in the card",
     card="models/ssr/README.md",
+    by_size=True,
 )

@@ -15,10 +15,12 @@ GROUP = 4
 """Channels that OpenCV interpolates at once."""
 
 
-def warp(previous: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray[np.float32]:
+def warp(
+    previous: NDArray[np.float32], motion: NDArray[np.float32], out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Bilinear look-up at pixel + motion, 0 outside the frame.
 
-    Shapes: previous [C, H, W]; motion [H, W, 2] in pixels (dx, dy) -> [C, H, W].
+    Shapes: previous [C, H, W]; motion [H, W, 2] in pixels (dx, dy) -> [C, H, W], written to `out` if given.
     """
     channels, height, width = previous.shape
     columns = np.arange(width, dtype=np.float32)[None] + motion[..., 0]
@@ -27,9 +29,10 @@ def warp(previous: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray[
     columns = np.clip(columns, -2, width + 1).astype(np.float32)
     rows = np.clip(rows, -2, height + 1).astype(np.float32)
     exact, fraction = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
-    warped = np.empty_like(previous)
+    warped = np.empty(previous.shape, np.float32) if out is None else out
     for start in range(0, channels, GROUP):
         part = cv2.merge(list(previous[start : start + GROUP]))
         moved = cv2.remap(part, exact, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        warped[start : start + GROUP] = moved[None] if moved.ndim == 2 else np.moveaxis(moved, -1, 0)
+        for layer, values in zip(warped[start : start + GROUP], cv2.split(moved), strict=True):
+            layer[:] = values
     return warped

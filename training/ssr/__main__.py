@@ -1,7 +1,8 @@
-"""`python -m training.ssr render|demo|train|export|evaluate`: from scenes to the network that is served.
+"""`python -m training.ssr render|demo|train|validate|export|evaluate`: from scenes to the network that is served.
 
-`render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes, `export`
-writes the averaged weights of the checkpoint to models/ssr/weights, `evaluate` compares methods; its last line is JSON.
+`render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes,
+`validate` judges the checkpoint on sequences that are held out, `export` writes its averaged weights to
+models/ssr/weights, `evaluate` compares methods; the last line of both is JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ RUN = Path("runs/ssr")
 def main() -> None:
     """Parse and run one command."""
     parser = argparse.ArgumentParser(prog="python -m training.ssr", description=__doc__)
-    parser.add_argument("command", choices=["all", "render", "demo", "train", "export", "evaluate"])
+    parser.add_argument("command", choices=["all", "render", "demo", "train", "validate", "export", "evaluate"])
     parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
     parser.add_argument("--data", type=Path, help="evaluate: a folder of sequences (default: RUN/test)")
     parser.add_argument(
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
     parser.add_argument("--minutes", type=float, default=60.0, help="train: of processor time, all runs together")
     parser.add_argument("--warm", action="store_true", help="train: begin with the shipped weights, at a lower rate")
+    parser.add_argument("--crop", type=int, default=96, help="train: side of the crops, a multiple of 16")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     commands = ["render", "train", "export"] if given.command == "all" else [given.command]
@@ -69,7 +71,17 @@ def _train(given: argparse.Namespace) -> None:
     from training.ssr.train import RATE, WARM_RATE, TrainPlan, train
 
     where, rate = (given.run / "train", given.run / "checkpoint.pt"), WARM_RATE if given.warm else RATE
-    train(TrainPlan(*where, minutes=given.minutes, rate=rate, threads=given.threads, warm=given.warm))
+    plan = TrainPlan(*where, minutes=given.minutes, crop=given.crop, rate=rate, threads=given.threads, warm=given.warm)
+    train(plan)
+
+
+def _validate(given: argparse.Namespace) -> None:
+    from training.ssr.ship import load_checkpoint
+    from training.ssr.validation import validate
+
+    network, step, _seconds = load_checkpoint(given.run / "checkpoint.pt")
+    found = validate(network, given.run / "train")
+    print(json.dumps({"step": step, "psnr": sum(found.values()) / len(found), "sequences": found}))
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -91,7 +103,14 @@ def _evaluate(given: argparse.Namespace) -> None:
     print(json.dumps(result))
 
 
-_COMMANDS = {"render": _render, "demo": _demo, "train": _train, "export": _export, "evaluate": _evaluate}
+_COMMANDS = {
+    "render": _render,
+    "demo": _demo,
+    "train": _train,
+    "validate": _validate,
+    "export": _export,
+    "evaluate": _evaluate,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,8 @@
 """The paper's losses (its equations 2 and 3) on a tone curve, with a squared term whose minimum is the mean.
 
-References are prefiltered, so that L1-like terms do not learn the median of noise. The paper's albedo loss has no
-place: albedo comes noise-free and is not accumulated.
+References are prefiltered, so that L1-like terms do not learn the median of noise. The squared term is the root for
+each crop: figures are means of decibels, so that an easy crop counts as much as a hard one. The paper's albedo loss
+has no place: albedo comes noise-free and is not accumulated.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from torch import Tensor
 
 __all__ = ["sequence_loss", "tone", "warp"]
 
-SPATIAL, TEMPORAL, EDGE, WARPED, SQUARED = 0.7, 0.1, 0.2, 0.4, 8.0
+SPATIAL, TEMPORAL, EDGE, WARPED, SQUARED = 0.7, 0.1, 0.2, 0.4, 4.0
 FRAME_WEIGHTS = (0.5, 0.75, 1.0)
 CURVE = 12.0
+ABOVE_WHITE = 0.2
+"""What is brighter than white counts so much: it is clamped where it is shown."""
 
 
 def tone(radiance: Tensor) -> Tensor:
-    """A smooth curve near sRGB's encoding between 0 and 1 that goes on above white."""
-    return torch.log1p(CURVE * torch.clamp(radiance, min=0)) / math.log1p(CURVE)
+    """A curve near sRGB's encoding between 0 and 1 that goes on above white, but flatter."""
+    encoded = torch.log1p(CURVE * torch.clamp(radiance, min=0)) / math.log1p(CURVE)
+    return torch.clamp(encoded, max=1) + ABOVE_WHITE * F.relu(encoded - 1)
 
 
 def warp(previous: Tensor, motion: Tensor) -> Tensor:
@@ -49,14 +53,14 @@ def sequence_loss(results: list[Tensor], references: list[Tensor], motions: list
         drift = shown[-1] - warp(shown[-2], motions[-1])
         truth = wanted[-1] - warp(wanted[-2], motions[-1])
         total = total + WARPED * 4 * ((drift - truth).abs() * inside).mean()
-    return total, float(((shown[-1] - wanted[-1]) ** 2).mean().detach())
+    return total, float(((torch.clamp(shown[-1], max=1) - torch.clamp(wanted[-1], max=1)) ** 2).mean().detach())
 
 
 def _frame_loss(shown: Tensor, wanted: Tensor) -> Tensor:
     smape = ((shown - wanted).abs() / (shown.abs() + wanted.abs() + 0.05)).mean()
-    squared = ((shown - wanted) ** 2).mean()
+    squared = torch.sqrt(((shown - wanted) ** 2).mean((1, 2, 3)) + 1e-5).mean()
     edges = (_edges(shown) - _edges(wanted)).abs().mean() / (wanted.mean() + 0.05)
-    return SPATIAL * smape + SQUARED * squared + EDGE * edges
+    return SPATIAL * smape + SQUARED * (squared - math.sqrt(1e-5)) + EDGE * edges
 
 
 def _edges(picture: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from training.ssr.procedural import ProceduralScene
 from training.ssr.render import CLAMP_WHITES, Motions, Renderer
 from training.ssr.scenes import load_scene, scene_file
 
-__all__ = ["RenderPlan", "load_planes", "render_procedural", "render_scene"]
+__all__ = ["PLANES", "RenderPlan", "load_planes", "render_procedural", "render_scene"]
 
 PLANES = ("radiance", "mask", "albedo", "normal", "shadow", "transparent", "depth", "metallic", "roughness", "motion")
 

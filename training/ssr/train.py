@@ -66,8 +66,7 @@ def train(plan: TrainPlan) -> None:
     while (elapsed := time.process_time() - started) < plan.minutes * 60 and step != plan.steps:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * _pace(step, elapsed / (plan.minutes * 60))
-        batch, whole = store.batch(plan.batch, plan.crop), store.rng.random() < 0.6
-        loss, error = _losses(network, batch, whole, store, half)
+        loss, error = _losses(network, store.batch(plan.batch, plan.crop), half)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -90,12 +89,11 @@ def train(plan: TrainPlan) -> None:
     _save(plan.checkpoint, network, optimizer, average, step, time.process_time() - started)
 
 
-def _losses(network: SsrNetwork, batch: Batch, whole: bool, store: SequenceStore, half: bool) -> tuple[Tensor, float]:
+def _losses(network: SsrNetwork, batch: Batch, half: bool) -> tuple[Tensor, float]:
     """Run up to the first referenced frame without gradients, then learn through the referenced ones."""
-    first = 0 if whole else int(store.rng.integers(0, batch.referenced[0] + 1))
     history: Tensor | None = None
     results, references, motions = [], [], []
-    for index in range(first, batch.frames.shape[0]):
+    for index in range(batch.frames.shape[0]):
         frame = batch.frames[index]
         if history is None:
             history = frame.new_zeros(frame.shape[0], HISTORY_CHANNELS, *frame.shape[2:])
