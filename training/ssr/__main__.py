@@ -1,8 +1,8 @@
-"""`python -m training.ssr render|demo|train|validate|export|evaluate`: from scenes to the network that is served.
+"""`python -m training.ssr COMMAND`: from scenes to the network that is served.
 
 `render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes,
-`validate` judges the checkpoint on sequences that are held out, `export` writes its averaged weights to
-models/ssr/weights, `evaluate` compares methods; the last line of both is JSON.
+`validate` judges the checkpoint on sequences that are held out, `ablate` what each part of it is worth, `export` writes
+its averaged weights to models/ssr/weights, `evaluate` compares methods; the last line of those that judge is JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RUN = Path("runs/ssr")
 def main() -> None:
     """Parse and run one command."""
     parser = argparse.ArgumentParser(prog="python -m training.ssr", description=__doc__)
-    parser.add_argument("command", choices=["all", "render", "demo", "train", "validate", "export", "evaluate"])
+    parser.add_argument("command", choices=["all", *_COMMANDS])
     parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
     parser.add_argument("--data", type=Path, help="evaluate: a folder of sequences (default: RUN/test)")
     parser.add_argument(
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "f16"], help="evaluate: ours")
     parser.add_argument("--frames", type=int, help="demo: how many of them the camera's path is cut into")
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
-    parser.add_argument("--minutes", type=float, default=60.0, help="train: of processor time, all runs together")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of processor time: train in all, ablate each row")
     parser.add_argument("--warm", action="store_true", help="train: begin with the shipped weights, at a lower rate")
     parser.add_argument("--crop", type=int, default=96, help="train: side of the crops, a multiple of 16")
     parser.add_argument("--threads", type=int, default=1)
@@ -84,6 +84,16 @@ def _validate(given: argparse.Namespace) -> None:
     print(json.dumps({"step": step, "psnr": sum(found.values()) / len(found), "sequences": found}))
 
 
+def _ablate(given: argparse.Namespace) -> None:
+    from training.ssr.ablation import ablate, as_markdown
+    from training.ssr.ship import load_checkpoint
+
+    network, step, _seconds = load_checkpoint(given.run / "checkpoint.pt")
+    found = ablate(given.run / "train", network.state_dict(), given.minutes, threads=given.threads)
+    print(as_markdown(found))
+    print(json.dumps({"step": step, "minutes": given.minutes, "rows": found}))
+
+
 def _export(given: argparse.Namespace) -> None:
     from training.ssr.ship import ship
 
@@ -108,6 +118,7 @@ _COMMANDS = {
     "demo": _demo,
     "train": _train,
     "validate": _validate,
+    "ablate": _ablate,
     "export": _export,
     "evaluate": _evaluate,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import openvino as ov
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
 from models.ssr.spec import SSR
@@ -45,11 +45,14 @@ class TrainPlan:
     """Stop earlier, after so many steps in all."""
 
 
-def train(plan: TrainPlan) -> None:
-    """Train until the minutes are over; the checkpoint is written every 10 steps and at the end."""
+def train(plan: TrainPlan, network: nn.Module | None = None) -> nn.Module:
+    """Train until the minutes are over; the checkpoint is written every 10 steps and at the end.
+
+    `network`: another one than a new SsrNetwork, with its inputs and outputs. Returns it with the averaged weights.
+    """
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
-    network = SsrNetwork()
+    network = network or SsrNetwork()
     if plan.warm:
         load_network(network, SSR)
     average = {name: value.clone() for name, value in network.state_dict().items()}
@@ -87,9 +90,11 @@ def train(plan: TrainPlan) -> None:
             )
             seen.clear()
     _save(plan.checkpoint, network, optimizer, average, step, time.process_time() - started)
+    network.load_state_dict(average)
+    return network
 
 
-def _losses(network: SsrNetwork, batch: Batch, half: bool) -> tuple[Tensor, float]:
+def _losses(network: nn.Module, batch: Batch, half: bool) -> tuple[Tensor, float]:
     """Run up to the first referenced frame without gradients, then learn through the referenced ones."""
     history: Tensor | None = None
     results, references, motions = [], [], []
@@ -118,7 +123,7 @@ def _pace(step: int, part: float) -> float:
 
 def _save(
     target: Path,
-    network: SsrNetwork,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: dict[str, Tensor],
     step: int,

@@ -149,3 +149,50 @@ def _check_planes(planes: dict[str, Any]) -> None:
     assert (planes["radiance"][planes["mask"] == 0] == 0).all()
     assert planes["albedo"].min() >= 0
     assert planes["albedo"].max() <= 1
+
+
+def test_held_out_sequences_are_judged_and_never_trained_on(tmp_path: Path) -> None:
+    from models.ssr.network import SsrNetwork
+    from training.ssr.dataset import SequenceStore
+    from training.ssr.validation import validate
+
+    for name in ("living-room-2-000", "room-00021-0", "room-00022-0", "bedroom-001"):
+        _write_sequence(tmp_path / f"{name}.npz", 1)
+    assert set(SequenceStore(tmp_path, 0).stored) == {"room-00022-0.npz", "bedroom-001.npz"}
+    found = validate(SsrNetwork(), tmp_path)
+    assert set(found) == {"living-room-2-000", "room-00021-0"}
+    assert all(10 < decibels < 60 for decibels in found.values())
+
+
+def test_batches_begin_before_their_references_and_keep_samples_in_place(tmp_path: Path) -> None:
+    from training.ssr.dataset import SequenceStore
+
+    _write_sequence(tmp_path / "wall.npz", 0)
+    store = SequenceStore(tmp_path, 0)
+    for _ in range(8):
+        batch = store.batch(2, 16)
+        assert batch.referenced == list(range(batch.frames.shape[0] - 3, batch.frames.shape[0]))
+        radiance, mask = batch.frames[:, :, 0:3], batch.frames[:, :, 3:4]
+        assert float((radiance * (1 - mask)).abs().max()) == 0
+        assert torch.equal(torch.nn.functional.avg_pool2d(mask[0], 2), torch.full((2, 1, 8, 8), 0.25))
+
+
+def test_an_ablated_part_is_not_seen(tmp_path: Path) -> None:
+    from models.ssr.network import SsrNetwork
+    from training.ssr.ablation import ROWS, Without, ablate, as_markdown
+
+    network = SsrNetwork().eval()
+    frame, history = torch.rand(1, 19, 32, 32), torch.rand(1, 11, 32, 32)
+    history[:, 7:10], history[:, 10] = frame[:, 7:10], frame[:, 16]
+    other = frame.clone()
+    other[:, 10:13] = 0.7
+    with torch.inference_mode():
+        deaf = Without(network, ("shadow",))
+        assert torch.equal(deaf(frame, history)[0], deaf(other, history)[0])
+        assert not torch.equal(network(frame, history)[0], network(other, history)[0])
+    _write_sequence(tmp_path / "room-00001-0.npz", 0)
+    _write_sequence(tmp_path / "room-00002-0.npz", 1)
+    found = ablate(tmp_path, network.state_dict(), 0)
+    assert list(found) == list(ROWS)
+    assert found["base"]["room-00001-0"] < found["whole"]["room-00001-0"]
+    assert as_markdown(found).splitlines()[2].startswith("| base |")
