@@ -4,12 +4,12 @@ import base64
 import subprocess
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 from deploy.local.artifacts import classpath
 from deploy.local.errors import ServiceStartError
 from deploy.local.java import java_command
-from deploy.local.process import LOOPBACK, ServerProcess, accepts, free_port
+from deploy.local.process import LOOPBACK, free_port
+from deploy.local.server import LocalServer
 
 __all__ = ["BROKER_SETTINGS", "LocalKafka"]
 
@@ -42,15 +42,15 @@ BROKER_SETTINGS: dict[str, str | int] = {
     "broker.session.timeout.ms": 3000,
     "broker.heartbeat.interval.ms": 500,
 }
-START_ATTEMPTS = 3
 LOG4J_CONFIG = Path(__file__).with_name("log4j2.xml")
 
 
-class LocalKafka:
-    """One Kafka node with its data under `folder`; started again, it keeps its data and its port.
+class LocalKafka(LocalServer):
+    """One Kafka node. Its jars are fetched and its folder is formatted the first time."""
 
-    `outlive_parent` leaves it running when the process that started it ends (`foveal up`).
-    """
+    name = "kafka"
+    start_timeout_s = 60.0
+    stop_timeout_s = 10.0
 
     def __init__(
         self,
@@ -62,90 +62,25 @@ class LocalKafka:
         settings: dict[str, str | int] | None = None,
         cache: Path | None = None,
     ):
-        self._folder = folder.resolve()
-        self._wanted_port = port
-        self._port = port
+        super().__init__(folder, port, outlive_parent=outlive_parent)
         self._heap_mb = heap_mb
-        self._outlive_parent = outlive_parent
         self._settings = BROKER_SETTINGS | (settings or {})
         self._cache = cache
-        self._server: ServerProcess | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """`host:port`, known once it has been started."""
-        if self._port is None:
-            raise ServiceStartError("local kafka: it has no address before start(); call start() first")
-        return f"{LOOPBACK}:{self._port}"
+        return f"{LOOPBACK}:{self.port}"
 
-    @property
-    def port(self) -> int:
-        return int(self.bootstrap_servers.rpartition(":")[2])
-
-    @property
-    def pid(self) -> int | None:
-        return self._server.pid if self._server else None
-
-    @property
-    def running(self) -> bool:
-        return self._server is not None and self._server.running
-
-    @property
-    def log_path(self) -> Path:
-        return self._folder / "kafka.log"
-
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Fetch the jars (the first time), format the folder (the first time), start, wait until it answers.
-
-        Raises: ArtifactError; ServiceStartError with the log's last lines.
-        """
-        if self.running:
-            return
+    def _command(self, port: int, timeout_s: float) -> list[str]:
+        """Raises: ArtifactError; ServiceStartError."""
         jars = classpath(self._cache)
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                self._start_once(jars, timeout_s)
-            except ServiceStartError as error:
-                # Somebody took a port between the choice and the bind; another choice may do.
-                if "Address already in use" not in str(error) or attempt == START_ATTEMPTS:
-                    raise
-                self._port = self._wanted_port
-            else:
-                return
-
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Shut down cleanly, by force after the timeout."""
-        if self._server is not None:
-            self._server.stop(timeout_s)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._server is not None:
-            self._server.kill()
-
-    def __enter__(self) -> "LocalKafka":
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _start_once(self, jars: list[Path], timeout_s: float) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        port = self._port or free_port()
-        controller_port = free_port()
-        config = self._write_config(port, controller_port)
+        config = self._write_config(port, free_port())
         if not (self._folder / "data" / "meta.properties").exists():
             self._format(jars, config, timeout_s)
         options = [f"-Dlog4j2.configurationFile={LOG4J_CONFIG}"]
-        command = java_command(jars, "kafka.Kafka", str(config), heap_mb=self._heap_mb, options=options)
-        server = ServerProcess("kafka", command, self._folder)
-        server.start(outlive_parent=self._outlive_parent)
-        self._server = server
-        server.wait_until(lambda: server.running and accepts(port), timeout_s)
-        self._port = port
+        return java_command(jars, "kafka.Kafka", str(config), heap_mb=self._heap_mb, options=options)
 
     def _write_config(self, port: int, controller_port: int) -> Path:
         addresses = {
