@@ -204,7 +204,7 @@ class StreamsConfig(_Frozen):
         default="foveal", min_length=1, description="How the brokers' logs and quotas name this client."
     )
     connect_timeout_s: float = Field(
-        default=6.0, gt=0, le=60, description="How long to try to reach a broker before giving up."
+        default=5.0, gt=0, le=60, description="How long to try to reach a broker before giving up."
     )
     security: SecurityConfig = SecurityConfig()
     topics: TopicsConfig = TopicsConfig()
