@@ -168,6 +168,11 @@ class PerceptionConfig(_Actor[StreamRule]):
         ge=0,
         description="A known person is written to the gallery's sightings once in it, for each stream.",
     )
+    make_up_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="Who was seen while Redis was away is looked up if it is back within it; 0 never.",
+    )
 
 
 class ReconstructionConfig(_Actor[RenderRule]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.loop import StreamLoop
+from actors.makeup import MissedMatches
 from actors.metrics import LoopStats, MetricsExport
 from actors.perception import PerceptionStep
 from actors.reconstruction import ReconstructionStep
@@ -36,13 +37,29 @@ class PerceptionActor(StreamReplica):
         topic = streams.topics.frames.name
         self._sightings = SightingsWriter(self._store, config.sighting_interval_s)
         self._sightings.start()
+        self._missed = MissedMatches(
+            self._store,
+            self._index,
+            epoch=self._networks.epoch,
+            interval_s=config.sighting_interval_s,
+            keep_s=config.make_up_s,
+        )
+        if config.make_up_s > 0:
+            self._missed.start()
         return StreamLoop(
             streams,
             topic=topic,
             group=config.group,
             member_id=f"perception-{rank}",
             intake=Intake.for_frames(),
-            step=PerceptionStep(config, self._networks, self._index, stats, self._sightings),
+            step=PerceptionStep(
+                config,
+                self._networks,
+                self._index,
+                stats,
+                self._sightings,
+                self._missed if config.make_up_s > 0 else None,
+            ),
             stats=stats,
             config=config.loop,
             health=config.health,
@@ -51,6 +68,7 @@ class PerceptionActor(StreamReplica):
 
     def _close(self) -> None:
         self._sightings.close()
+        self._missed.close()
         self._index.stop()
         self._store.close()
 

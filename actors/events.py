@@ -34,6 +34,8 @@ class PersonSeen:
     score: float
     track_id: int | None = None
     match: Match | None = None
+    unasked: NDArray[np.float32] | None = None
+    """float32 [D]: the embedding of one whose gallery could not be asked."""
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from actors.decoding import DecodedFrame, FrameDecoder
 from actors.endings import Endings, isolate
 from actors.errors import EngineLostError, UnconfiguredStreamError
 from actors.events import NO_GALLERY, UNAVAILABLE, FaceSeen, PersonSeen, frame_results, rounded_box
+from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
 from actors.sightings import SightingsWriter
 from actors.streamstate import StreamStates
@@ -70,12 +71,14 @@ class PerceptionStep:
         index: GalleryIndex,
         stats: LoopStats,
         sightings: SightingsWriter | None = None,
+        missed: MissedMatches | None = None,
     ) -> None:
         self._config = config
         self._networks = networks
         self._index = index
         self._stats = stats
         self._sightings = sightings
+        self._missed = missed
         self._deadline = Deadline(self._rule)
         self._decoder = FrameDecoder(config.loop.decode_threads, config.loop.stream_idle_s, networks.detector.long_side)
         self._trackers = StreamStates(lambda _: _TrackerState(config), config.loop.stream_idle_s)
@@ -231,8 +234,10 @@ class PerceptionStep:
                 pairs.extend(zip(one.people, vectors, strict=True))
         for gallery, pairs in by_gallery.items():
             matches = self._match(np.stack([vector for _, vector in pairs]), gallery)
-            for (person, _), match in zip(pairs, matches, strict=True):
+            for (person, vector), match in zip(pairs, matches, strict=True):
                 person.match = match
+                if match is not None and match.status == "unavailable":
+                    person.unasked = vector
         self._stats.stage("match", time.perf_counter() - began_s)
         return [one for one in sightings if id(one) not in failed]
 
@@ -271,23 +276,25 @@ class PerceptionStep:
         return [one for one in sightings if id(one) not in failed]
 
     def _note(self, sighting: _Sighting) -> None:
-        record = sighting.frame.record
+        """Known people are seen; whom the gallery could not be asked about is looked up when it can."""
+        record, gallery = sighting.frame.record, sighting.frame.rule.gallery
         for number, person in enumerate(sighting.people):
             match = person.match
-            if self._sightings is None or match is None or match.identity_id is None:
+            if match is None or (match.identity_id is None and person.unasked is None):
                 continue
-            self._sightings.add(
-                sighting.frame.rule.gallery,
-                Sighting(
-                    event_id=f"{record.origin}#{number}",
-                    identity_id=match.identity_id,
-                    stream_id=record.stream_id,
-                    seen_at_ms=record.appended_at_ms,
-                    score=match.score,
-                    track_id=person.track_id,
-                    box_xyxy=rounded_box(person.box_xyxy),
-                ),
+            seen = Sighting(
+                event_id=f"{record.origin}#{number}",
+                identity_id=match.identity_id or "",
+                stream_id=record.stream_id,
+                seen_at_ms=record.appended_at_ms,
+                score=match.score,
+                track_id=person.track_id,
+                box_xyxy=rounded_box(person.box_xyxy),
             )
+            if person.unasked is not None and self._missed is not None:
+                self._missed.add(gallery, person.unasked, seen)
+            elif match.identity_id is not None and self._sightings is not None:
+                self._sightings.add(gallery, seen)
 
     def _warn(self, error: Exception) -> None:
         if time.monotonic() - self._warned_s >= WARN_EVERY_S:

@@ -1,27 +1,38 @@
-"""Binary codes of many vectors: a first pass over one bit a number finds a few rows, which are then compared exactly.
+"""Binary codes of many vectors: a first pass over 512 bits each finds a few rows, which are then compared exactly.
 
 The bit is the sign of a number less the mean of all rows, so that the share of bits in which two codes differ grows
-with the angle between the vectors (Charikar, STOC 2002). 512 numbers are 64 bytes, a thirty-second of their floats, and
-a popcount each 64. Rows lie in blocks of 64, word by word, so that one instruction works on several rows. The loops are
-compiled by Numba when the first large gallery is loaded; they hold no lock of Python.
+with the angle between the vectors (Charikar, STOC 2002). 512 floats become 64 bytes. Rows lie in blocks of 64, word by
+word, so that one instruction works on several rows. The loops are compiled by Numba when the first large gallery is
+loaded, in the background; they hold no lock of Python.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CodeBook"]
+__all__ = ["CodeBook", "compiled"]
 
 BLOCK = 64
-WORDS_AT_ONCE = 4
+WORDS = 8
+BITS = 64 * WORDS
 BREADTH = 128
 """Blocks a query whose nearest rows are compared exactly."""
 CENTRE_ROWS = 20_000
 THREADS = max(1, min(4, len(os.sched_getaffinity(0))))
+
+
+def compiled(*, wait: bool) -> bool:
+    """Whether the loops are there; begins to compile them, some seconds' work, and waits for it if asked to."""
+    compiling = _compiling()
+    if wait or compiling.done():
+        compiling.result()  # raises what compiling raised
+    return compiling.done()
 
 
 class CodeBook:
@@ -30,17 +41,17 @@ class CodeBook:
     def __init__(self, rows: NDArray[np.float32], capacity: int) -> None:
         step = max(1, len(rows) // CENTRE_ROWS)
         self._centre = rows[::step].mean(axis=0)
-        self._words = -(-rows.shape[1] // (BLOCK * WORDS_AT_ONCE)) * WORDS_AT_ONCE
-        self._blocks = np.zeros((-(-capacity // BLOCK), self._words, BLOCK), dtype=np.uint64)
+        # Fewer numbers leave bits unused, of more numbers some evenly spaced ones are used.
+        self._used = np.unique(np.linspace(0, rows.shape[1] - 1, BITS).astype(np.int64))
+        self._blocks = np.zeros((-(-capacity // BLOCK), WORDS, BLOCK), dtype=np.uint64)
         for start in range(0, len(rows), 64 * BLOCK):
             codes = self._encode(rows[start : start + 64 * BLOCK])
             blocks = -(-len(codes) // BLOCK)
-            whole = np.zeros((blocks * BLOCK, self._words), dtype=np.uint64)
+            whole = np.zeros((blocks * BLOCK, WORDS), dtype=np.uint64)
             whole[: len(codes)] = codes
             first = start // BLOCK
-            self._blocks[first : first + blocks] = whole.reshape(blocks, BLOCK, self._words).transpose(0, 2, 1)
+            self._blocks[first : first + blocks] = whole.reshape(blocks, BLOCK, WORDS).transpose(0, 2, 1)
         self.built_for = len(rows)
-        _kernels()
 
     @property
     def capacity(self) -> int:
@@ -61,22 +72,21 @@ class CodeBook:
         self, queries: NDArray[np.float32], rows: NDArray[np.float32]
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """For each query [Q, D]: some rows that are likely nearest, best first, with their exact cosines."""
-        scan, compare = _kernels()
+        scan, compare = _compiling().result()
         codes, count = self._encode(queries), len(rows)
         blocks = -(-count // BLOCK)
         least = np.empty((len(queries), blocks), dtype=np.uint16)
-        found = np.empty((len(queries), 2 * BREADTH), dtype=np.int64)
+        found = np.zeros((len(queries), 2 * BREADTH), dtype=np.int64)
         scores = np.full((len(queries), 2 * BREADTH), -np.inf, dtype=np.float32)
-        share = -(-blocks // (THREADS * 4))
 
-        def scan_share(first: int) -> None:
-            scan(self._blocks, codes, least, first, min(first + share, blocks))
+        def scan_part(part: range) -> None:
+            scan(self._blocks, codes, least, part.start, part.stop)
 
-        def compare_one(query: int) -> None:
-            compare(self._blocks, count, codes, least, rows, queries, query, found, scores)
+        def compare_part(part: range) -> None:
+            compare(self._blocks, count, codes, least, rows, queries, part.start, part.stop, found, scores)
 
-        list(_pool().map(scan_share, range(0, blocks, share)))
-        list(_pool().map(compare_one, range(len(queries))))
+        _in_parts(scan_part, blocks)
+        _in_parts(compare_part, len(queries))
         order = np.argsort(-scores, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         found = np.take_along_axis(found, order, axis=1)
@@ -85,19 +95,32 @@ class CodeBook:
 
     def _encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint64]:
         """uint64 [N, words]."""
-        bits = np.zeros((len(rows), self._words * BLOCK), dtype=bool)
-        np.greater(rows, self._centre, out=bits[:, : rows.shape[1]])
+        bits = np.zeros((len(rows), BITS), dtype=bool)
+        np.greater(rows[:, self._used], self._centre[self._used], out=bits[:, : len(self._used)])
         return np.packbits(bits, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+
+
+def _in_parts(work: Callable[[range], None], count: int) -> None:
+    """Share out 0 to `count` among the threads; the first part is this one's own."""
+    edges = np.linspace(0, count, min(THREADS, count) + 1).astype(int)
+    mine, *others = (range(a, b) for a, b in pairwise(int(edge) for edge in edges))
+    waiting = [_pool().submit(work, part) for part in others]
+    work(mine)
+    for one in waiting:
+        one.result()
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="codes")
+    return ThreadPoolExecutor(max(1, THREADS - 1), thread_name_prefix="codes")
 
 
 @cache
+def _compiling() -> Future[tuple[Any, Any]]:
+    return ThreadPoolExecutor(1, thread_name_prefix="codes-compile").submit(_kernels)
+
+
 def _kernels() -> tuple[Any, Any]:
-    """Compile the loops: some seconds, once a process."""
     import numba
     from numba import types
     from numba.extending import intrinsic
@@ -107,23 +130,24 @@ def _kernels() -> tuple[Any, Any]:
         return types.uint64(types.uint64), lambda _ctx, builder, _signature, args: builder.ctpop(args[0])
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
-    def distances(block: Any, code: Any, out: Any) -> Any:
-        """In how many bits each row of a block differs; returns the least. Loops of fixed length become vectors."""
-        for lane in range(BLOCK):
-            out[lane] = 0
-        for word in range(0, block.shape[0], WORDS_AT_ONCE):  # written out: the sums stay in registers
-            a, b, c, d = code[word], code[word + 1], code[word + 2], code[word + 3]
-            for lane in range(BLOCK):
-                out[lane] += (
-                    popcount(block[word, lane] ^ a)
-                    + popcount(block[word + 1, lane] ^ b)
-                    + popcount(block[word + 2, lane] ^ c)
-                    + popcount(block[word + 3, lane] ^ d)
-                )
-        near = out[0]
-        for lane in range(1, BLOCK):
-            near = min(near, out[lane])
-        return near
+    def apart(block: Any, lane: Any, code: Any) -> Any:
+        """In how many bits a row differs; written out, so that the sum stays in a register."""
+        a, b, c, d, e, f, g, h = code
+        return (
+            popcount(block[0, lane] ^ a)
+            + popcount(block[1, lane] ^ b)
+            + popcount(block[2, lane] ^ c)
+            + popcount(block[3, lane] ^ d)
+            + popcount(block[4, lane] ^ e)
+            + popcount(block[5, lane] ^ f)
+            + popcount(block[6, lane] ^ g)
+            + popcount(block[7, lane] ^ h)
+        )
+
+    @numba.njit(inline="always")  # type: ignore[untyped-decorator]
+    def words_of(codes: Any, q: Any) -> Any:
+        c = codes[q]
+        return c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
 
     blocks_t, codes_t = types.uint64[:, :, ::1], types.uint64[:, ::1]
     least_t, floats_t = types.uint16[:, ::1], types.float32[:, ::1]
@@ -131,45 +155,70 @@ def _kernels() -> tuple[Any, Any]:
     @numba.njit(types.void(blocks_t, codes_t, least_t, types.int64, types.int64), nogil=True)  # type: ignore[untyped-decorator]
     def scan(blocks: Any, codes: Any, least: Any, first: Any, last: Any) -> None:
         """The least distance in each block, for each query."""
-        apart = np.empty(BLOCK, np.uint64)
         for b in range(first, last):
+            block = blocks[b]
             for q in range(codes.shape[0]):
-                least[q, b] = distances(blocks[b], codes[q], apart)
+                code = words_of(codes, q)
+                near = np.uint64(BITS + 1)
+                for lane in range(BLOCK):  # beyond the last row are zeros, which `compare` leaves out
+                    near = min(near, apart(block, lane, code))
+                least[q, b] = near
 
     @numba.njit(  # type: ignore[untyped-decorator]
         types.void(
-            blocks_t, types.int64, codes_t, least_t, floats_t, floats_t, types.int64, types.int64[:, ::1], floats_t
+            *(blocks_t, types.int64, codes_t, least_t, floats_t, floats_t),
+            *(types.int64, types.int64, types.int64[:, ::1], floats_t),
         ),
         nogil=True,
         fastmath={"reassoc", "contract", "nsz"},
     )
     def compare(
-        blocks: Any, count: Any, codes: Any, least: Any, rows: Any, queries: Any, q: Any, found: Any, scores: Any
+        blocks: Any,
+        count: Any,
+        codes: Any,
+        least: Any,
+        rows: Any,
+        queries: Any,
+        first: Any,
+        last: Any,
+        found: Any,
+        scores: Any,
     ) -> None:
         """The rows as near as the nearest blocks' nearest, by their floats."""
-        bits = BLOCK * codes.shape[1]
-        counts = np.zeros(bits + 1, np.int64)
-        for near in least[q]:
-            counts[near] += 1
-        wanted = min(BREADTH, -(-least.shape[1] // 2))
-        limit, so_far = 0, counts[0]
-        while so_far < wanted:
-            limit += 1
-            so_far += counts[limit]
-        near = np.flatnonzero(least[q] <= limit)
-        apart = np.empty(BLOCK, np.uint64)
-        room, used = found.shape[1], 0
-        for at_limit in (False, True):  # the nearer ones first, so that a tie at the limit cannot crowd them out
-            for b in near:
-                distances(blocks[b], codes[q], apart)
+        room = found.shape[1]
+        far = np.empty(BLOCK, np.uint64)
+        ties = np.empty(room, np.int64)
+        for q in range(first, last):
+            counts = np.zeros(BITS + 2, np.int64)
+            for b in range(least.shape[1]):
+                counts[least[q, b]] += 1
+            wanted = min(BREADTH, -(-least.shape[1] // 2))
+            limit, so_far = 0, counts[0]
+            while so_far < wanted:
+                limit += 1
+                so_far += counts[limit]
+            code = words_of(codes, q)
+            used, tied = 0, 0
+            for b in range(least.shape[1]):
+                if least[q, b] > limit:
+                    continue
+                block = blocks[b]
+                for lane in range(BLOCK):
+                    far[lane] = apart(block, lane, code)
                 for lane in range(min(BLOCK, count - b * BLOCK)):
-                    taken = apart[lane] == limit if at_limit else apart[lane] < limit
-                    if taken and used < room:
-                        row = b * BLOCK + lane
-                        score = np.float32(0)
-                        for d in range(rows.shape[1]):
-                            score += rows[row, d] * queries[q, d]
-                        found[q, used], scores[q, used] = row, score
+                    if far[lane] < limit and used < room:
+                        found[q, used] = b * BLOCK + lane
                         used += 1
+                    elif far[lane] == limit and tied < room:
+                        ties[tied] = b * BLOCK + lane
+                        tied += 1
+            for i in range(min(tied, room - used)):  # the nearer ones first: a tie cannot crowd them out
+                found[q, used] = ties[i]
+                used += 1
+            for i in range(used):
+                score = np.float32(0)
+                for d in range(rows.shape[1]):
+                    score += rows[found[q, i], d] * queries[q, d]
+                scores[q, i] = score
 
     return scan, compare

@@ -180,6 +180,7 @@ class Follower(threading.Thread):
         due = self._reporter.due()
         for name, replica in list(self.replicas.items()):
             self._reporter.report(client, name, replica.info.generation, replica, due=due)
+            replica.table.prepare()  # without the lock: rows change on this thread only
         if time.monotonic() - self._canaries_at_s > self._config.canaries_every_s:
             self._canaries_at_s = time.monotonic()
             for replica in list(self.replicas.values()):
@@ -232,7 +233,6 @@ class Follower(threading.Thread):
                     replica.put(identity)
                 else:
                     replica.forget(identity_id)
-            replica.table.prepare()
             replica.info, replica.seq, replica.last_id = info, seq, last_id
 
     def _load(self, client: Any, name: str) -> None:
@@ -254,6 +254,7 @@ class Follower(threading.Thread):
             replica.put(identity)
             self._answered()
         replica.table.prepare()
+        self._answered()
         self.replicas[name] = replica
         self.resyncs += 1
 

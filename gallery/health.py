@@ -183,7 +183,7 @@ def _suspects(people: Sequence[LoadedIdentity], info: GalleryInfo, apart: set[st
             newest[one.identity_id] = positive[-1]
     if not newest:
         return [], 0
-    table.prepare()
+    table.prepare(wait=True)
     step = max(1, len(newest) // SUSPECTS_LOOKED_AT)
     drawn = list(newest)[::step][:SUSPECTS_LOOKED_AT]
     found: dict[str, Suspects] = {}

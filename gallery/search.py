@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery.codes import CodeBook
+from gallery.codes import CodeBook, compiled
 from gallery.schema import Candidate, Polarity
 
 __all__ = ["IdentityTable", "VectorMatrix"]
@@ -73,11 +73,14 @@ class VectorMatrix:
             self._set(last, None)  # a removed person does not stay in memory
             self._owners.pop()
 
-    def prepare(self) -> None:
-        """Make the codes where the rows are many, and anew where they have doubled since: a second for a million."""
+    def prepare(self, *, wait: bool = False) -> None:
+        """Make the codes where the rows are many, and anew where they have doubled since: a second for a million.
+
+        Until their loops are compiled all rows are compared, unless it may `wait`. To be called where rows are added.
+        """
         if len(self) < LARGE or self._rows.shape[1] < LEAST_DIMENSION:
             self._codes = None
-        elif self._codes is None or len(self) > 2 * self._codes.built_for:
+        elif (self._codes is None or len(self) > 2 * self._codes.built_for) and compiled(wait=wait):
             self._codes = CodeBook(self.rows, len(self._rows))
 
     def nearest(self, queries: NDArray[np.float32]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]] | None:
@@ -136,9 +139,9 @@ class IdentityTable:
         self._positive.remove(owner)
         self._negative.remove(owner)
 
-    def prepare(self) -> None:
-        """Make ready for quick matches after many changes; without it they are right, and slow where there are many."""
-        self._positive.prepare()
+    def prepare(self, *, wait: bool = False) -> None:
+        """Make ready for quick matches after changes; without it they are right, and slow where there are many."""
+        self._positive.prepare(wait=wait)
 
     def rank(self, queries: NDArray[np.float32], top: int, *, exact: bool = False) -> list[list[Candidate]]:
         """For each of the queries [N, D], unit norm: its best `top` identities, best first; `exact` looks at all."""

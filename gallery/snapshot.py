@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -76,17 +77,33 @@ def load_gallery(client: Any, info: GalleryInfo) -> Iterator[LoadedIdentity]:
 
 
 def load_identities(client: Any, info: GalleryInfo, identity_ids: Sequence[str]) -> Iterator[LoadedIdentity]:
-    """These identities with their vectors; those that are not there (any more) are left out."""
+    """These identities with their vectors; those that are not there (any more) are left out.
+
+    While one answer is taken apart the server is at work on the next.
+    """
     keys = GalleryKeys(info.name)
-    start, count = 0, FIRST_IDENTITIES
-    while start < len(identity_ids):
-        some = identity_ids[start : start + count]
+
+    def ask(some: Sequence[str]) -> tuple[list[Any], bytes]:
         described, raw = client.eval(LOAD, 1, keys.meta, keys.prefix, *some)
-        found = json.loads(described.decode("utf-8", "replace")) or []
-        yield from _identities(keys, info, found, raw)
-        vectors = sum(len(vectors) for *_, vectors in found)
-        start += len(some)
-        count = max(1, min(MOST_IDENTITIES, VECTORS_AT_A_TIME * len(some) // max(1, vectors)))
+        return json.loads(described.decode("utf-8", "replace")) or [], raw
+
+    if len(identity_ids) <= FIRST_IDENTITIES:
+        if identity_ids:
+            yield from _identities(keys, info, *ask(identity_ids))
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="gallery-load") as ahead:
+        end = count = FIRST_IDENTITIES
+        answer = ahead.submit(ask, identity_ids[:end])
+        while True:
+            found, raw = answer.result()
+            vectors = sum(len(vectors) for *_, vectors in found)
+            more = identity_ids[end : end + max(1, min(MOST_IDENTITIES, VECTORS_AT_A_TIME * count // max(1, vectors)))]
+            if more:
+                answer = ahead.submit(ask, more)
+            yield from _identities(keys, info, found, raw)
+            if not more:
+                return
+            end, count = end + len(more), len(more)
 
 
 def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
