@@ -92,10 +92,12 @@ def blank_planes(width: int, height: int) -> dict[str, NDArray[np.float32]]:
 
 def radiance_mean(planes: Planes) -> float:
     """Mean of the traced pixels' channels, fireflies cut at 20 times the plain mean; 0 for a black frame."""
-    traced = as_float32(planes["radiance"][planes["mask"] > 0])
-    if traced.size == 0:
+    traced = (planes["mask"] > 0).view(np.uint8)
+    if not traced.any():
         return 0.0
-    return float(np.minimum(traced, 20 * traced.mean()).mean())
+    radiance = as_float32(planes["radiance"])
+    mean = float(np.mean(cv2.mean(radiance, traced)[:3]))
+    return float(np.mean(cv2.mean(np.minimum(radiance, np.float32(20 * mean)), traced)[:3]))
 
 
 def depth_mean(planes: Planes) -> float:

@@ -1,6 +1,6 @@
 """Filtering on a pyramid by predicted weights: all are weighted means, so that no value leaves the samples' range.
 
-Slices end counted from the end: with sizes that are known only at run time, computed ends cost more than the filter.
+Slices end counted from the end, which leaves no sizes to be computed at run time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def enlarge(values: Tensor, factor: int) -> Tensor:
 
 def pool(values: Tensor, weight: Tensor, plain: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Half the size: the weighted mean of `values`, the mean weight, the mean of `plain` (3 channels each)."""
-    pooled = functional.avg_pool2d(torch.cat([values * weight, weight, plain], 1), 2)
-    weight = pooled[:, 3:4]
-    return pooled[:, 0:3] / (weight + 1e-5), weight, pooled[:, 4:7]
+    pooled = functional.avg_pool2d(weight, 2)
+    values = functional.avg_pool2d(values * weight, 2) / (pooled + 1e-5)
+    return values, pooled, functional.avg_pool2d(plain, 2)
 
 
 def filter_local(values: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
@@ -54,15 +54,13 @@ def upsample(coarse: Tensor, logits: Tensor) -> Tensor:
         taps = torch.softmax(logits[:, 4 * phase : 4 * phase + 4], 1)
         windows = [_window(padded, down + tap // 2, across + tap % 2, NEAR) for tap in range(4)]
         phases.append(_sum([taps[:, tap : tap + 1] * window for tap, window in enumerate(windows)]))
-    red, green, blue = ([phase[:, colour : colour + 1] for phase in phases] for colour in range(3))
-    return functional.pixel_shuffle(torch.cat([*red, *green, *blue], 1), 2)
+    return functional.pixel_shuffle(torch.stack(phases, 2).flatten(1, 2), 2)
 
 
-def refine(coarse: Tensor, coarse_heads: Tensor, values: Tensor, weight: Tensor, heads: Tensor) -> Tensor:
-    """One level finer: the level's own filtered samples against the raised coarser result."""
-    raised = upsample(coarse, coarse_heads[:, :TAPS])
-    own = filter_local(values, weight, heads[:, TAPS:-1])
-    return own + torch.sigmoid(heads[:, -1:]) * (raised - own)
+def refine(coarse: Tensor, values: Tensor, weight: Tensor, kernels: Tensor, blend: Tensor) -> Tensor:
+    """The level's own filtered samples against the coarser result, which has been brought to its size."""
+    own = filter_local(values, weight, kernels)
+    return own + torch.sigmoid(blend) * (coarse - own)
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:

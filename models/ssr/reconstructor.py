@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -20,7 +22,7 @@ __all__ = ["Reconstructor"]
 
 MEMORY_FRAMES = 8
 """The exposure follows the mean radiance of about so many frames."""
-HISTORY_CHANNELS = 11
+FRAME_CHANNELS, HISTORY_CHANNELS = 19, 11
 RADIANCE_CHANNELS = (slice(0, 3), slice(4, 7))
 DEPTH_CHANNEL = 10
 EMPTY = 1e-8
@@ -36,6 +38,9 @@ class Reconstructor:
     def __init__(self, engine: Runs, limit_hw: tuple[int, int] | None = None) -> None:
         self._engine = engine
         self._limit_hw = limit_hw or largest_hw(engine)
+        self._kept: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._lock = threading.Lock()
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="warp")  # beside the frame's own preparation
 
     def reconstruct(
         self, frames: Sequence[Planes], histories: Sequence[History | None]
@@ -53,7 +58,8 @@ class Reconstructor:
         results: dict[int, tuple[NDArray[np.float32], History]] = {}
         for size in dict.fromkeys(sizes):
             chosen = [index for index, other in enumerate(sizes) if other == size]
-            batch = self._batch([frames[index] for index in chosen], [histories[index] for index in chosen], size)
+            with self._lock:
+                batch = self._batch([frames[index] for index in chosen], [histories[index] for index in chosen], size)
             results.update(zip(chosen, batch, strict=True))
         return [results[index] for index in range(len(frames))]
 
@@ -62,25 +68,29 @@ class Reconstructor:
     ) -> list[tuple[NDArray[np.float32], History]]:
         height, width = size_hw
         rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in size_hw)
-        inputs = np.empty((len(frames), 19, rows, columns), np.float32)
-        pasts = np.zeros((len(frames), HISTORY_CHANNELS, rows, columns), np.float32)
+        inputs, pasts = self._buffers(len(frames), rows, columns)
         scales: list[tuple[float, float, float]] = []
         kept = [past if past is not None and past.size_wh == (width, height) else None for past in histories]
-        for index, (planes, past) in enumerate(zip(frames, kept, strict=True)):
+        moving = [
+            None if past is None else self._helper.submit(_moved, past, planes, pasts[index, :, :height, :width])
+            for index, (planes, past) in enumerate(zip(frames, kept, strict=True))
+        ]
+        for index, (planes, past, moved) in enumerate(zip(frames, kept, moving, strict=True)):
             mean = _followed(radiance_mean(planes), past)
             radiance_scale = MEAN_RADIANCE / mean if mean > EMPTY else 1.0
             far = depth_mean(planes)
             depth_scale = 1 / far if far > EMPTY else 1.0
             frame_tensor(planes, radiance_scale, depth_scale, out=inputs[index, :, :height, :width])
             _mirror(inputs[index], height, width)
-            if past is not None:
-                moved = pasts[index, :, :height, :width]
-                warp(past.layers[:, :height, :width], as_float32(planes["motion"]), out=moved)
-                for channels in RADIANCE_CHANNELS:
-                    moved[channels] *= radiance_scale / past.radiance_scale
-                moved[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
-                _mirror(pasts[index], height, width)
             scales.append((radiance_scale, depth_scale, mean))
+            if past is None or moved is None:
+                pasts[index] = 0
+                continue
+            layers = moved.result()
+            for channels in RADIANCE_CHANNELS:
+                layers[channels] *= radiance_scale / past.radiance_scale
+            layers[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
+            _mirror(pasts[index], height, width)
         outputs = run_in_tiles(self._engine, {"frame": inputs, "history": pasts}, self._limit_hw)
         pictures, layers = outputs["radiance"], outputs["history_out"]
         results = []
@@ -91,6 +101,19 @@ class Reconstructor:
             history = History(layers[index], (width, height), radiance_scale, depth_scale, mean, count)
             results.append((np.asarray(picture, np.float32), history))
         return results
+
+    def _buffers(self, count: int, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Memory for frames and histories, kept from batch to batch: fresh pages cost a tenth of a frame's time."""
+        if self._kept is None or self._kept[0].shape[2:] != (rows, columns) or len(self._kept[0]) < count:
+            frames = np.empty((count, FRAME_CHANNELS, rows, columns), np.float32)
+            self._kept = frames, np.empty((count, HISTORY_CHANNELS, rows, columns), np.float32)
+        return self._kept[0][:count], self._kept[1][:count]
+
+
+def _moved(past: History, planes: Planes, out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A history where this frame sees it, in the scales of its own frame."""
+    height, width = out.shape[1:]
+    return warp(past.layers[:, :height, :width], as_float32(planes["motion"]), out=out)
 
 
 def _mirror(layers: NDArray[np.float32], height: int, width: int) -> None:
