@@ -1,7 +1,7 @@
 """Engines of fixed sizes behind one of open sizes, each built when its size first comes.
 
 For networks of many small steps at full resolution: OpenVINO joins such steps only where it knows the sizes, and takes
-five times as long where it does not. A first frame of a size waits for its engine, so sizes are warmed at the start.
+two to three times as long where it does not. A first frame of a size waits for its engine, so sizes are warmed early.
 """
 
 from __future__ import annotations

@@ -122,9 +122,8 @@ def frame_tensor(
         elif channels == 1:
             frame[at] = as_float32(planes[name])
         else:
-            # By OpenCV: NumPy takes ten times as long to part colours.
-            for layer, part in zip(frame[at : at + channels], cv2.split(as_float32(planes[name])), strict=True):
-                layer[:] = part
+            # Written into the layers by OpenCV: NumPy takes longer to part colours.
+            cv2.split(as_float32(planes[name]), list(frame[at : at + channels]))
         at += channels
     frame[0:3] *= radiance_scale
     np.maximum(frame[0:3], 0, out=frame[0:3])

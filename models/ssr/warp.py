@@ -33,6 +33,5 @@ def warp(
     for start in range(0, channels, GROUP):
         part = cv2.merge(list(previous[start : start + GROUP]))
         moved = cv2.remap(part, exact, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        for layer, values in zip(warped[start : start + GROUP], cv2.split(moved), strict=True):
-            layer[:] = values
+        cv2.split(moved, list(warped[start : start + GROUP]))  # writes into them
     return warped

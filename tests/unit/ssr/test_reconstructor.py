@@ -87,6 +87,15 @@ def test_streams_of_a_batch_do_not_meet(reconstructor: Reconstructor, wall: Any)
     assert together[2][0].shape == (24, 32, 3)
 
 
+def test_memory_kept_from_batch_to_batch_shows_in_no_picture(reconstructor: Reconstructor, wall: Any) -> None:
+    [(expected, history)] = reconstructor.reconstruct([wall(0)], [None])
+    reconstructor.reconstruct([wall(1), wall(5, seed=3)], [history, history])
+    reconstructor.reconstruct([wall(2, 24, 32)], [None])
+    reconstructor.reconstruct([wall(1)], [history])
+    [(again, _history)] = reconstructor.reconstruct([wall(0)], [None])
+    np.testing.assert_array_equal(again, expected)
+
+
 def test_a_history_of_another_size_begins_afresh(reconstructor: Reconstructor, wall: Any) -> None:
     [(_picture, history)] = reconstructor.reconstruct([wall(0, 24, 32)], [None])
     [(picture, fresh)] = reconstructor.reconstruct([wall(1)], [history])
