@@ -24,6 +24,7 @@ from models.ssr.metrics import FIGURES, figures, protocol_exposure, psnr_db
 from models.ssr.reconstructor import Reconstructor
 from training.ssr.baselines import AccumulatedOidn, TemporalAccumulation, bilinear, oidn_half, oidn_one_sample
 from training.ssr.frames import Frame, read_frames
+from training.ssr.perceived import flip
 from training.ssr.sheet import write_sheet
 
 __all__ = ["FIRST_JUDGED", "METHODS", "NoSequencesError", "evaluate", "sequences_in"]
@@ -121,11 +122,12 @@ def _judge(step: Method, frames: list[Frame], judged: list[int], scale: np.float
         result = result * scale
         if index in judged:
             row = figures(result, frame.extras["reference"] * scale, before, frame.planes, frames[index - 1].planes)
+            row["flip"] = flip(result, frame.extras["reference"] * scale)
             for name, value in {**row, "ms": spent_ms}.items():
                 sums[name].append(value)
             picture = result
         before = result
-    return Judged({name: round(float(np.mean(sums[name])), 4) for name in (*FIGURES, "ms")}, picture)
+    return Judged({name: round(float(np.mean(sums[name])), 4) for name in (*FIGURES, "flip", "ms")}, picture)
 
 
 def _methods(engine: Engine, frames: list[Frame]) -> dict[str, Callable[[], Method]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 __all__ = ["write_report"]
 
-COLUMNS = ("psnr", "ssim", "smape", "temporal", "ms")
-DIGITS = {"psnr": 2, "ssim": 3, "smape": 3, "temporal": 4, "ms": 1}
+COLUMNS = ("psnr", "ssim", "smape", "temporal", "flip", "ms")
+DIGITS = {"psnr": 2, "ssim": 3, "smape": 3, "temporal": 4, "flip": 3, "ms": 1}
 
 
 def write_report(result: dict[str, Any], out: Path) -> str:
@@ -31,8 +31,8 @@ def _markdown(result: dict[str, Any]) -> str:
     names = list(scenes)
     by_scene = " | ".join(f"{name} dB" for name in names)
     lines = [
-        f"| method | PSNR dB | SSIM | SMAPE | temporal error | ms a frame | {by_scene} |",
-        f"|---{'|---' * (5 + len(names))}|",
+        f"| method | PSNR dB | SSIM | SMAPE | temporal error | FLIP | ms a frame | {by_scene} |",
+        f"|---{'|---' * (6 + len(names))}|",
     ]
     for method, means in result["methods"].items():
         cells = [_cell(means, name) for name in COLUMNS]

@@ -171,7 +171,7 @@ def test_every_method_is_judged(rendered: Path, tmp_path: Path) -> None:
     assert text.count("\n| ") == len(METHODS)
     assert (tmp_path / "results.csv").read_text().count("\nball,") == len(found["methods"])
     for means in found["methods"].values():
-        assert set(means) == {"psnr", "ssim", "smape", "temporal", "ms"}
+        assert set(means) == {"psnr", "ssim", "smape", "temporal", "flip", "ms"}
 
 
 def test_what_cannot_be_judged_is_said(rendered: Path, tmp_path: Path) -> None:

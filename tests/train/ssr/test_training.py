@@ -196,3 +196,11 @@ def test_an_ablated_part_is_not_seen(tmp_path: Path) -> None:
     assert list(found) == list(ROWS)
     assert found["base"]["room-00001-0"] < found["whole"]["room-00001-0"]
     assert as_markdown(found).splitlines()[2].startswith("| base |")
+
+
+def test_flip_is_nothing_for_the_same_and_rises_with_difference() -> None:
+    from training.ssr.perceived import flip
+
+    picture = np.random.default_rng(0).random((32, 48, 3), np.float32)
+    assert flip(picture, picture) == 0
+    assert 0 < flip(picture * np.float32(1.1), picture) < flip(picture * np.float32(1.6), picture) < 1
