@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 TRAIN := .venv-train/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench demo clean \
-        train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-ssr
+.PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench bench-gallery demo clean \
+        train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-fer-conditions eval-fer-noise \
+        eval-fer-ablation eval-privacy eval-ssr
 
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -68,11 +69,26 @@ eval-reid: setup-train ## mAP, Rank-1/5, mINP by the Market protocol [DATA=DIR_O
 eval-fer: setup-train ## accuracy, balanced accuracy, calibration error [DATA=DIR_OR_NPZ]; JSON on the last line
 	$(TRAIN)/python -m training.expression evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
 
+eval-fer-conditions: setup-train ## the same by resolution, blur, JPEG quality, rotation, with curves [DATA=DIR_OR_NPZ]
+	$(TRAIN)/python -m training.expression conditions $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eval-fer-noise: setup-train ## short trainings on 10, 20, 30 % wrong labels: ours beside three others, three seeds (hours)
+	$(TRAIN)/python -m training.expression noise $(ARGS)
+
+eval-fer-ablation: setup-train ## short trainings without each part of the method, three seeds (hours)
+	$(TRAIN)/python -m training.expression ablate $(ARGS)
+
+eval-privacy: setup ## faces that YuNet (in FOVEAL_MODEL_MIRROR) still finds where faces were hidden [DATA="CLIP..."]
+	$(BIN)/python -m benchmarks.privacy $(DATA) $(ARGS)
+
 eval-ssr: setup-train ## PSNR and SSIM beside bilinear, temporal accumulation and OIDN [DATA=DIR]; JSON on the last line
 	$(TRAIN)/python -m training.ssr evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
 
 bench: setup ## end-to-end throughput, latency and memory beside the bare loop; writes benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+bench-gallery: setup ## galleries of 10 k, 100 k and 1 M vectors: matching beside faiss, a replica's start, a change's way
+	$(BIN)/python -m benchmarks.galleries $(ARGS)
 
 demo: setup ## the main job on real input; leaves videos, pictures and summary.json in out/demo/
 	$(BIN)/foveal demo

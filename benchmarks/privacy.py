@@ -59,10 +59,15 @@ def main() -> None:
 def measure(
     clips: Iterator[Iterator[SourceFrame]], detector: Detector, judge: Judge, privacy: Privacy, *, most: int
 ) -> dict[str, Any]:
-    """Faces from HIT_SCORE on, in how many frames, before and after; at most `most` frames over all clips."""
+    """Faces from HIT_SCORE on, in how many frames, before and after, and how much of the pictures is hidden; at
+    most `most` frames over all clips.
+    """
     count = {"frames": 0, "frames_with_a_face": 0, "faces": 0, "frames_with_a_hit": 0, "hits": 0}
 
+    shares: list[float] = []
+
     def see(hidden: Image, plain: Image) -> None:
+        shares.append(float((hidden != plain).any(axis=2).mean()))
         faces, hits = (_faces(judge(image)) for image in (plain, hidden))
         count["frames"] += 1
         count["faces"] += faces
@@ -78,11 +83,11 @@ def measure(
                 break
             given += 1
             [found] = detector.detect([frame.image_bgr])
-            for pair in veil.add(frame.time_s, frame.image_bgr, found.of_class(FACE).boxes_xyxy, frame.image_bgr):
+            for pair in veil.add(frame.time_s, frame.image_bgr, found.of_class(FACE), frame.image_bgr):
                 see(*pair)
         for pair in veil.finish():
             see(*pair)
-    return count
+    return {**count, "hidden_percent": round(100 * float(np.mean(shares)), 1)}
 
 
 def _frames(clips: list[str]) -> Iterator[Iterator[SourceFrame]]:

@@ -21,7 +21,7 @@ from foveal.privacy import Veil
 from foveal.timelineplot import TrackHistory, plot_timeline
 from foveal.videofile import VideoFile
 from models.detection import FACE, Detections, Detector
-from models.expression import ExpressionReader, Reading
+from models.expression import CROWD, ExpressionReader, Reading
 from models.expression.timeline import Change, ExpressionTimeline
 from models.tracking import Tracker, TrackingConfig
 from streams.messages import ExpressionsResult, Face
@@ -55,16 +55,18 @@ class _Seen:
             "score": round(self.score, DECIMALS),
             "raw": _written(self.raw),
             "smoothed": _written(self.smoothed),
+            "crowd": _shares(self.raw),
             "unreadable": self.raw.unreadable,
         }
 
-    def message(self) -> Face:
-        """As it is drawn: the smoothed reading; a face that cannot be read now says why."""
+    def message(self, *, marks: bool) -> Face:
+        """As it is drawn: the smoothed reading, or why the face cannot be read now; `marks`: with its landmarks."""
+        points = tuple((float(x), float(y)) for x, y in self.landmarks_xy) if marks else None
         shown = self.smoothed if self.raw.unreadable is None else None
         return Face(
             box_xyxy=self.box_xyxy,
             score=self.score,
-            landmarks_xy=tuple((float(x), float(y)) for x, y in self.landmarks_xy),  # type: ignore[arg-type]
+            landmarks_xy=points,  # type: ignore[arg-type]
             track_id=self.track_id,
             expression=None if shown is None else expression_message(shown),
             unreadable=None if shown is not None else self.raw.unreadable or "not read",
@@ -102,9 +104,9 @@ def express_file(
 ) -> dict[str, Any]:
     """Write the annotated picture or clip, FACES (a line a frame), and of a clip EVENTS and TIMELINE, into `out`.
 
-    `detector` finds faces from `foveal.privacy.FAINT_SCORE` on: the faint ones are hidden, never read. `done` gets the
-    number of frames read, and of how many where the file declares it. Returns a summary; its `ended_early` says what
-    is wrong with a file that breaks off (all that could be read before is written), else None.
+    `detector` finds faces from `foveal.privacy.FAINT_SCORE` on: the faint ones may be hidden, never read. `done` gets
+    the number of frames read, and of how many where the file declares it. Returns a summary; its `ended_early` says
+    what is wrong with a file that breaks off (all that could be read before is written), else None.
     Raises: SourceError where nothing can be read; EngineError.
     """
     if not source.is_file():
@@ -148,13 +150,13 @@ class _Work:
         self.tally = _Tally()
         self.histories: dict[int, TrackHistory] = {}
         self.veil: Veil[tuple[SourceFrame, list[_Seen]]] = Veil(privacy)
-        self._name = name
+        self._name, self._privacy = name, privacy
         self._detector, self._reader = detector, reader
         self._tracker = None if still else Tracker(TRACKING)
         self._timelines: dict[int, ExpressionTimeline] = {}
 
-    def read(self, frame: SourceFrame) -> tuple[list[_Seen], NDArray[np.float32]]:
-        """The faces of the next frame, and the boxes float32 [N, 4] of everything that may be one."""
+    def read(self, frame: SourceFrame) -> tuple[list[_Seen], Detections]:
+        """The faces of the next frame, and everything that may be one."""
         [found] = self._detector.detect([frame.image_bgr])
         faint = found.of_class(FACE)
         faces = faint.where(faint.scores >= LEAST_SCORE)
@@ -166,7 +168,7 @@ class _Work:
             box = rounded_box(faces.boxes_xyxy[row])
             seen.append(_Seen(box, float(faces.scores[row]), faces.landmarks_xy[row], track_id, raw, smoothed))
         self.tally.add(seen)
-        return seen, faint.boxes_xyxy
+        return seen, faint
 
     def draw(self, image_bgr: Image, frame: SourceFrame, faces: list[_Seen]) -> Image:
         """The frame with what was read of it."""
@@ -177,7 +179,7 @@ class _Work:
             captured_at_ns=0,
             width=width,
             height=height,
-            faces=tuple(face.message() for face in faces),
+            faces=tuple(face.message(marks=self._privacy == "none") for face in faces),
         )
         title = self._name if self._tracker is None else f"{self._name}  {frame.time_s:.2f} s"
         return annotate(image_bgr, None, result, title=title, note="" if faces else "no face")
@@ -245,3 +247,9 @@ def _written(reading: Reading | None) -> dict[str, Any] | None:
     if reading is None or reading.unreadable is not None:
         return None
     return expression_message(reading).model_dump(mode="json")
+
+
+def _shares(reading: Reading) -> dict[str, float] | None:
+    if reading.crowd is None:
+        return None
+    return {name: round(float(share), DECIMALS) for name, share in zip(CROWD, reading.crowd, strict=True)}

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.config import Privacy
-from models.detection import DETECTION_NANO, FACE, Detector
+from models.detection import DETECTION_NANO, FACE, Detections, Detector
 from models.engine import EngineConfig, load_engine
 
-__all__ = ["FAINT_SCORE", "Veil", "hidden_frames", "hide_faces"]
+__all__ = ["FAINT_SCORE", "NEW_SCORE", "Veil", "hidden_frames", "hide_faces"]
 
-FAINT_SCORE = 0.08
-"""Whatever looks a little like a face is hidden: a hidden lamp harms nobody."""
+FAINT_SCORE, NEW_SCORE = 0.1, 0.3
+"""From NEW_SCORE on a face is hidden; fainter ones keep a face hidden that is known, where they lie close to it."""
 BEFORE_S, AFTER_S = 1.0, 1.0
 MARGIN = 0.3
 DRIFT_A_S = 0.5
@@ -63,7 +63,7 @@ def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iter
         detector = Detector(engine, threshold=FAINT_SCORE)
         for index, image in enumerate(frames):
             [found] = detector.detect([image])
-            for picture, _ in veil.add(index / fps, image, found.of_class(FACE).boxes_xyxy, None):
+            for picture, _ in veil.add(index / fps, image, found.of_class(FACE), None):
                 yield picture
     for picture, _ in veil.finish():
         yield picture
@@ -94,16 +94,11 @@ class Veil(Generic[T]):
         self._waiting: deque[_Waiting[T]] = deque()
         self._tracks: list[_Track] = []
 
-    def add(
-        self, time_s: float, image_bgr: Image, faces_xyxy: NDArray[np.float32], carried: T
-    ) -> list[tuple[Image, T]]:
-        """A frame and every faint face in it, float32 [N, 4], scores from FAINT_SCORE -> the frames that are due.
-
-        Times rise.
-        """
+    def add(self, time_s: float, image_bgr: Image, faces: Detections, carried: T) -> list[tuple[Image, T]]:
+        """A frame and every face in it from FAINT_SCORE on, best first -> the frames that are due. Times rise."""
         self._waiting.append(_Waiting(time_s, image_bgr, carried))
         if self._privacy != "none":
-            self._follow(time_s, faces_xyxy)
+            self._follow(time_s, faces)
         due_s = time_s - (self._before_s if self._privacy != "none" else 0.0)
         out = []
         while self._waiting and (self._waiting[0].time_s < due_s or self._privacy == "none"):
@@ -119,16 +114,16 @@ class Veil(Generic[T]):
         boxes = np.array(frame.boxes, np.float32).reshape(-1, 4)
         return hide_faces(frame.image_bgr, boxes, self._privacy), frame.carried
 
-    def _follow(self, time_s: float, faces_xyxy: NDArray[np.float32]) -> None:
+    def _follow(self, time_s: float, faces: Detections) -> None:
         self._tracks = [track for track in self._tracks if time_s - track.seen_s <= self._after_s]
         unseen = list(self._tracks)
-        for face in faces_xyxy:
+        for face, score in zip(faces.boxes_xyxy, faces.scores, strict=True):
             track = max(unseen, key=lambda one: _nearness(one.box, face), default=None)
             if track is not None and _nearness(track.box, face) > 0:
                 unseen = [one for one in unseen if one is not track]
                 self._hide_between(track, time_s, face)
                 track.box, track.seen_s = face, time_s
-            else:
+            elif score >= NEW_SCORE:
                 self._hide_before(time_s, face)
                 self._tracks.append(_Track(face, time_s))
         for track in unseen:

@@ -2,6 +2,6 @@
 
 from models.expression.postprocess import Reading
 from models.expression.reader import ExpressionReader
-from models.expression.spec import EXPRESSION_NANO, EXPRESSIONS
+from models.expression.spec import CROWD, EXPRESSION_NANO, EXPRESSIONS
 
-__all__ = ["EXPRESSIONS", "EXPRESSION_NANO", "ExpressionReader", "Reading"]
+__all__ = ["CROWD", "EXPRESSIONS", "EXPRESSION_NANO", "ExpressionReader", "Reading"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.engine import Engine
 from models.errors import InputShapeError
-from models.expression.postprocess import Reading, readings_of, unreadable_reading
+from models.expression.postprocess import Reading, framed_by_box, readings_of, unreadable_reading
 from models.expression.preprocess import (
     align_face,
     check_frame,
@@ -47,8 +47,8 @@ class ExpressionReader:
         """Read every face of every frame; faces below the quality floor never reach the network.
 
         Shapes: frames uint8 [H, W, 3] BGR 0-255, each of its own size; boxes float32 [Ni, 4] pixels of their frame;
-        landmarks float32 [Ni, 5, 2] pixels or None, a frame (a row with NaN: none for that face)
-        -> sum Ni readings, frame by frame.
+        landmarks float32 [Ni, 5, 2] pixels or None, a frame (a row with NaN: none for that face, and a less sure
+        reading) -> sum Ni readings, frame by frame.
         Raises: InputShapeError, EngineError.
         """
         landmarks = landmarks_xy if landmarks_xy is not None else [None] * len(frames_bgr)
@@ -58,6 +58,7 @@ class ExpressionReader:
                 f"got {len(boxes_xyxy)} and {len(landmarks)}"
             )
         faces: list[NDArray[np.uint8]] = []
+        by_box: list[bool] = []
         readings: list[Reading | None] = []
         for index, (frame, boxes, points) in enumerate(zip(frames_bgr, boxes_xyxy, landmarks, strict=True)):
             check_frame(frame, index)
@@ -74,8 +75,10 @@ class ExpressionReader:
                     flaw = flaw_of_face(face)
                 if flaw is None:
                     faces.append(face)
+                    by_box.append(marks is None or not np.isfinite(marks).all())
                 readings.append(None if flaw is None else unreadable_reading(flaw))
-        read = iter(self.read_faces(np.stack(faces)) if faces else [])
+        found = self.read_faces(np.stack(faces)) if faces else []
+        read = iter([framed_by_box(one) if alone else one for one, alone in zip(found, by_box, strict=True)])
         return [reading if reading is not None else next(read) for reading in readings]
 
     def read_faces(self, faces: NDArray[np.uint8]) -> list[Reading]:

@@ -15,7 +15,7 @@ __all__ = ["Change", "ExpressionTimeline"]
 MEMORY_S = 0.25
 """After so long a reading weighs 1/e of a new one."""
 HOLD_S = 0.2
-LEAD = 0.1
+LEAD = 0.05
 FORGOTTEN_S = 1.5
 LEAST_WEIGHT = 0.02
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from models.expression.spec import EXPRESSIONS
+from models.expression.spec import CROWD, EXPRESSIONS
 from training.expression.data import VOTED, FaceSet
 
-__all__ = ["CIRCUMPLEX", "affect_of", "nearest"]
+__all__ = ["CIRCUMPLEX", "affect_of", "crowd_of", "nearest"]
 
 CIRCUMPLEX = {
     "angry": (-0.55, 0.65),
@@ -38,6 +38,14 @@ def affect_of(faces: FaceSet) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     by_label = np.array([CIRCUMPLEX[name] for name in EXPRESSIONS])[faces.labels]
     by_votes = votes @ points / np.maximum(total, 1)[:, None]
     return np.where(voted[:, None], by_votes, by_label).astype(np.float32), voted
+
+
+def crowd_of(faces: FaceSet) -> NDArray[np.float32]:
+    """How the votes divide over CROWD, [N, 8]; of a face without votes its label; 0 where none voted for an emotion."""
+    shares = np.clip(faces.votes, 0, None)[:, [VOTED.index(name) for name in CROWD]].astype(np.float32)
+    unasked = faces.votes.max(axis=1) < 0
+    shares[unasked, faces.labels[unasked]] = 1
+    return np.asarray(shares / np.maximum(shares.sum(axis=1, keepdims=True), 1), np.float32)
 
 
 def nearest(

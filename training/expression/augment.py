@@ -17,7 +17,7 @@ __all__ = ["augment_faces", "normalize_faces"]
 MEAN, STD = 0.5, 0.25
 TURN, ZOOM, SHIFT = math.radians(11), 0.1, 0.06
 CONTRAST, LIGHT = 0.3, 0.25
-P_LIGHT, P_SMALL, P_BLUR, P_NOISE, P_JPEG, P_ERASE, P_RUINED = 0.5, 0.08, 0.06, 0.07, 0.07, 0.15, 0.03
+P_LIGHT, P_SMALL, P_BLUR, P_NOISE, P_JPEG, P_ERASE, P_RUINED = 0.5, 0.08, 0.06, 0.07, 0.07, 0.25, 0.03
 
 
 def normalize_faces(faces: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def export_run(run: Path, data: Path) -> WeightsRecord:
     network.load_state_dict(kept["average"])
     network.eval()
     _, validation = validation_split(read_faces(data))
-    logits, _, doubt = outputs_of(network, validation)
+    logits, _, doubt, _ = outputs_of(network, validation)
     temperature, scale, shift = calibrate(logits, doubt, torch.from_numpy(validation.labels))
     network.temperature.fill_(temperature)
     network.uncertainty_scale.fill_(scale)

@@ -15,7 +15,7 @@ from benchmarks.privacy import measure
 from foveal.cli import app
 from foveal.demo.inputs import talking_face
 from foveal.media import SourceError, SourceFrame, open_source
-from foveal.privacy import FAINT_SCORE
+from foveal.privacy import FAINT_SCORE, hidden_frames
 from foveal.videofile import VideoFile
 from models.detection import DETECTION_NANO, Detector
 from models.engine import EngineConfig, load_engine
@@ -62,6 +62,7 @@ def test_a_clip_gives_lines_events_a_timeline_and_a_clip_that_plays(tmp_path: Pa
         assert set(face["raw"]["probabilities"]) == set(EXPRESSIONS)
         assert sum(face["raw"]["probabilities"].values()) == pytest.approx(1, abs=2e-3)
         assert 0 <= face["raw"]["uncertainty"] <= 1
+        assert sum(face["crowd"].values()) == pytest.approx(1, abs=5e-3)
     flicker = [
         np.abs(np.diff([list(face[kind]["probabilities"].values()) for face in faces[3:]], axis=0)).sum()
         for kind in ("raw", "smoothed")
@@ -178,6 +179,18 @@ def test_our_detector_finds_no_face_where_faces_were_hidden(privacy: str) -> Non
         result = measure(iter([clip]), detector, lambda image: detector.detect([image])[0], privacy, most=99)
     assert (result["frames"], result["frames_with_a_face"]) == (30, 30)
     assert result["hits"] == 0
+
+
+def test_the_demo_s_clips_hide_what_the_rule_says() -> None:
+    plain = frames(4)
+    left, top, right, bottom = 75, 50, 100, 85  # well inside of the face
+    hidden = list(hidden_frames(plain, 30, "blur"))
+    assert len(hidden) == 4
+    for before, after in zip(plain, hidden, strict=True):
+        assert (before[top:bottom, left:right] != after[top:bottom, left:right]).mean() > 0.9
+        assert (before[:, -20:] == after[:, -20:]).all()
+    for before, after in zip(plain, hidden_frames(plain, 30, "none"), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_help_has_examples_and_points_to_the_limits() -> None:

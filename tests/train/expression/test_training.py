@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.expression.config import METHODS, Method, TrainConfig
+from training.expression.data import FaceSet
+
 pytestmark = pytest.mark.train
 
 
@@ -54,7 +57,7 @@ def test_calibration_finds_the_temperature() -> None:
 
 def test_a_run_can_be_taken_up_again(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from training.expression.train import TrainConfig, train
+    from training.expression.train import train
 
     generator = np.random.default_rng(0)
     votes = np.zeros((400, 10), np.int8)
@@ -71,6 +74,60 @@ def test_a_run_can_be_taken_up_again(tmp_path: Path) -> None:
     again = torch.load(train(data, tmp_path / "run", TrainConfig(minutes=0.04, batch=16)), weights_only=True)
     assert again["steps"] > steps >= 1
     assert all(torch.isfinite(values).all() for values in again["network"].values())
+
+
+def faces_of(count: int) -> FaceSet:
+    generator = np.random.default_rng(0)
+    votes = np.zeros((count, 10), np.int64)
+    votes[np.arange(count), generator.integers(0, 8, count)] = 10
+    return FaceSet(generator.integers(0, 256, (count, 48, 48), np.uint8), np.arange(count) % 7, votes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_steps_on_wrong_labels(method: Method, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from training.expression.train import train_on
+    from training.expression.trials import flip_labels
+
+    faces = faces_of(128)
+    flipped = flip_labels(faces, 30, seed=1)
+    assert (flipped.labels != faces.labels).mean() == pytest.approx(0.3, abs=0.01)
+    config = TrainConfig(minutes=0.02, batch=16, method=method, distributions_from=0.0, crowd_weight=0, affect_weight=0)
+    kept = torch.load(train_on(flipped, faces, tmp_path, config, resume=False), weights_only=True)
+    assert kept["steps"] >= 1
+    assert all(torch.isfinite(values).all() for values in kept["average"].values())
+
+
+def test_relabelling_takes_what_the_network_is_surer_of_and_smoothing_spares_all() -> None:
+    torch = pytest.importorskip("torch")
+    from training.expression.learner import Learner
+
+    labels, nobody = np.array([0, 1]), np.zeros((2, 8), np.float32)
+    said = torch.tensor([[0.1, 0.9, 0, 0, 0, 0, 0], [0.4, 0.5, 0.1, 0, 0, 0, 0]])
+    targets = {}
+    for method in METHODS:
+        learner = Learner(
+            TrainConfig(method=method), labels, np.zeros((2, 2), np.float32), np.array([True, True]), nobody
+        )
+        rows, neighbours = torch.tensor([0, 1]), torch.tensor([[1], [0]])
+        targets[method], _ = learner._targets(rows, neighbours, torch.zeros(2, 256), said, progress=0.5)
+    assert targets["plain"].argmax(dim=1).tolist() == [0, 1]
+    assert targets["relabel"].argmax(dim=1).tolist() == [1, 1]
+    assert targets["smoothing"].min().item() == pytest.approx(0.1 / 7)
+    assert targets["ldlva"][0, 1].item() == pytest.approx(0.2, abs=1e-3)  # the neighbour's share
+
+
+def test_a_trial_on_record_is_not_repeated(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from training.expression.trials import try_noise
+
+    data, faces = tmp_path / "faces.npz", faces_of(300)
+    np.savez(data, images=faces.images, labels=faces.labels.astype(np.uint8), votes=faces.votes.astype(np.int8))
+    first = try_noise(data, tmp_path / "run", minutes=0.02, seeds=1, percents=(20,))
+    assert [one["trial"] for one in first] == [f"{method}, 20 % wrong" for method in METHODS]
+    log = (tmp_path / "run" / "now" / "log.jsonl").read_bytes()
+    assert try_noise(data, tmp_path / "run", minutes=0.02, seeds=1, percents=(20,)) == first
+    assert (tmp_path / "run" / "now" / "log.jsonl").read_bytes() == log
 
 
 def test_the_shipped_weights_fit_the_network() -> None:

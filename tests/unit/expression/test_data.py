@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from models.expression import EXPRESSIONS
-from training.expression.affect import CIRCUMPLEX, affect_of, nearest
+from models.expression import CROWD, EXPRESSIONS
+from training.expression.affect import CIRCUMPLEX, affect_of, crowd_of, nearest
 from training.expression.data import VOTED, FaceSet, NoFacesError, read_faces, validation_split
-from training.expression.evaluate import calibration_error
+from training.expression.evaluate import calibration_error, crowd_figures
 
 
 def test_an_npz_and_a_folder_are_read_alike(tmp_path: Path) -> None:
@@ -83,3 +83,36 @@ def test_calibration_error_by_hand() -> None:
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55], np.float32)
     right = np.array([True, True, True, False, True, False])
     assert calibration_error(confidence, right) == pytest.approx((4 * 0.2 + 2 * 0.05) / 6, abs=1e-6)
+
+
+def test_the_crowd_s_shares_are_of_emotions_and_a_label_stands_in_for_nobody() -> None:
+    votes = np.zeros((3, len(VOTED)), np.int64)
+    votes[0, VOTED.index("happy")], votes[0, VOTED.index("contempt")], votes[0, VOTED.index("unknown")] = 6, 2, 2
+    votes[1] = -1
+    votes[2, VOTED.index("not-a-face")] = 10
+    labels = np.array([EXPRESSIONS.index(name) for name in ("happy", "fear", "sad")])
+    shares = crowd_of(FaceSet(np.zeros((3, 48, 48), np.uint8), labels, votes))
+    assert shares[0, CROWD.index("happy")] == pytest.approx(0.75)
+    assert shares[0, CROWD.index("contempt")] == pytest.approx(0.25)
+    assert shares[1].tolist() == [float(name == "fear") for name in CROWD]
+    assert not shares[2].any()
+
+
+def test_crowd_figures_by_hand() -> None:
+    votes = np.zeros((4, len(VOTED)), np.int64)
+    votes[0, VOTED.index("happy")] = 10
+    votes[1, VOTED.index("sad")], votes[1, VOTED.index("neutral")] = 6, 4
+    votes[2, VOTED.index("sad")], votes[2, VOTED.index("neutral")] = 5, 5  # nobody has more than half
+    votes[3, VOTED.index("unknown")] = 9
+    faces = FaceSet(np.zeros((4, 48, 48), np.uint8), np.zeros(4, np.int64), votes)
+    said = np.full((4, len(CROWD)), 0.5 / 7, np.float32)
+    said[:, CROWD.index("happy")] = 0.5
+    found = crowd_figures(faces, said)
+    first = np.log(1 / 0.5)
+    second = 0.6 * np.log(0.6 * 14) + 0.4 * np.log(0.4 * 14)
+    assert found == {
+        "ferplus_accuracy": 50,
+        "ferplus_kl": pytest.approx((first + second) / 2, abs=1e-3),
+        "ferplus_n": 2,
+    }
+    assert crowd_figures(FaceSet(faces.images, faces.labels, np.full_like(votes, -1)), said) == {}

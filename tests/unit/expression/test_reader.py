@@ -6,6 +6,7 @@ import pytest
 from models.engine import EngineConfig, load_engine
 from models.errors import InputShapeError
 from models.expression import EXPRESSION_NANO, EXPRESSIONS, ExpressionReader
+from models.expression.preprocess import TEMPLATE_XY
 
 CONFIG = EngineConfig(compiler="openvino", precision="f32", threads=1)
 
@@ -52,6 +53,18 @@ def test_landmarks_may_be_missing_for_a_frame_or_a_face(reader: ExpressionReader
     nowhere = np.full((1, 5, 2), np.nan, np.float32)
     one, other = reader.read([picture(0)] * 2, boxes, [None, nowhere])
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+def test_a_face_without_landmarks_is_read_less_surely(reader: ExpressionReader) -> None:
+    box = np.array([(10, 10, 60, 70)], np.float32)
+    # Where the box alone would put them, so that both readings are of the same pixels.
+    scale = 48 / (1.12 * (50 * 60) ** 0.5)
+    marks = ((TEMPLATE_XY - 24) / scale + (35, 40)).astype(np.float32)[None]
+    [sure], [unsure] = reader.read([picture(0)], [box], [marks]), reader.read([picture(0)], [box])
+    assert unsure.label == sure.label
+    assert unsure.uncertainty > sure.uncertainty
+    assert unsure.probabilities.max() < sure.probabilities.max()
+    assert unsure.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_nobody_gives_no_readings(reader: ExpressionReader) -> None:

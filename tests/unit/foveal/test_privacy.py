@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.privacy import Veil, hide_faces
+from foveal.privacy import FAINT_SCORE, Veil, hide_faces
+from models.detection import FACE, Detections
 
 FPS = 25
 SIDE = 120
@@ -19,12 +20,19 @@ def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
     return np.array(rows, np.float32).reshape(-1, 4)
 
 
-def played(privacy: str, faces: list[np.ndarray]) -> list[np.ndarray]:
+def found_as(rows: np.ndarray, score: float = 0.9) -> Detections:
+    count = len(rows)
+    marks = np.full((count, 5, 2), np.nan, np.float32)
+    return Detections(rows, np.full(count, score, np.float32), np.full(count, FACE), marks)
+
+
+def played(privacy: str, faces: list[np.ndarray], scores: list[float] | None = None) -> list[np.ndarray]:
     """What comes out for one picture shown again and again, with these faces found in it."""
+    scores = scores or [0.9] * len(faces)
     veil: Veil[int] = Veil(privacy)  # type: ignore[arg-type]
     out = []
-    for index, found in enumerate(faces):
-        out += veil.add(index / FPS, noise(), found, index)
+    for index, (found, score) in enumerate(zip(faces, scores, strict=True)):
+        out += veil.add(index / FPS, noise(), found_as(found, score), index)
     out += veil.finish()
     assert [index for _, index in out] == list(range(len(faces)))
     return [picture for picture, _ in out]
@@ -49,7 +57,7 @@ def test_nothing_fine_is_left_of_a_face_and_the_rest_is_untouched(privacy: str) 
 
 def test_none_leaves_pictures_as_they_are_and_holds_none_back() -> None:
     veil: Veil[None] = Veil("none")
-    [(picture, _)] = veil.add(0.0, noise(), boxes((10, 10, 50, 50)), None)
+    [(picture, _)] = veil.add(0.0, noise(), found_as(boxes((10, 10, 50, 50))), None)
     np.testing.assert_array_equal(picture, noise())
     assert veil.finish() == []
 
@@ -86,3 +94,12 @@ def test_two_faces_keep_apart() -> None:
     pictures = played("pixelate", [boxes(one, other), boxes(other), boxes(one), boxes(other, one)] * 5)
     assert all(hidden(picture, one) and hidden(picture, other) for picture in pictures)
     assert (pictures[0][:, 55:60] == noise()[:, 55:60]).all()
+
+
+def test_a_faint_face_hides_nothing_by_itself_but_keeps_a_known_one_hidden() -> None:
+    face, far = (40, 40, 70, 80), (90, 90, 110, 115)
+    found = [boxes(face), *[boxes(face, far)] * 60]
+    pictures = played("blur", found, [0.9] + [FAINT_SCORE] * 60)
+    assert all(hidden(picture, face) for picture in pictures)
+    assert not any(hidden(picture, far) for picture in pictures)
+    assert not any(hidden(picture, face) for picture in played("blur", found, [FAINT_SCORE] * 61))
