@@ -42,7 +42,8 @@ def _compressed(face: Face, quality: float) -> Face:
 
 def _misframed(face: Face, share: float) -> Face:
     """Turned, shifted and zoomed by chance, as a box without landmarks frames it; the same chance at every level."""
-    turn, shift_x, shift_y, zoom = share * np.random.default_rng(list(face[::8, ::8].tobytes())).uniform(-1, 1, 4) * JITTER
+    generator = np.random.default_rng(list(face[::8, ::8].tobytes()))
+    turn, shift_x, shift_y, zoom = share * generator.uniform(-1, 1, 4) * JITTER
     side = face.shape[0]
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), turn, 1 + zoom)
     matrix[:, 2] += (shift_x * side, shift_y * side)
