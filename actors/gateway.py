@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ray import serve
 from ray.exceptions import RayError
 
+from actors.gallery_metrics import GalleryMetrics
 from actors.gateway_routes import GatewayServices, build_api
 from actors.pictures import PersonEmbedder
 
@@ -40,6 +41,9 @@ class Gateway:
         self._open = ExitStack()
         embedder = PersonEmbedder(config.engine, detector_threshold=config.perception.detector_threshold)
         self._services = self._open.enter_context(GatewayServices.opened(config.gallery, embedder, self.report))
+        metrics = GalleryMetrics(self._services.store, self._services.index)
+        metrics.start()
+        self._open.callback(metrics.close)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve asks for the application once the constructor is through."""

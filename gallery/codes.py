@@ -7,6 +7,7 @@ loaded, in the background; they hold no lock of Python.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -21,10 +22,15 @@ __all__ = ["CodeBook", "compiled"]
 BLOCK = 64
 WORDS = 8
 BITS = 64 * WORDS
-BREADTH = 128
+LINE_BYTES = 64
+BLOCK_BYTES = BLOCK * WORDS * 8
+ROWS_AHEAD = 3
+LINES_EACH = 8  # times 8 queries: the 64 lines of the next block, while this one is looked at
+BREADTH = 64
 """Blocks a query whose nearest rows are compared exactly."""
 CENTRE_ROWS = 20_000
-THREADS = max(1, min(4, len(os.sched_getaffinity(0))))
+LARGE_BLOCKS = 1_024
+PROCESSORS = sorted(os.sched_getaffinity(0))[:4] if hasattr(os, "sched_getaffinity") else [0]
 
 
 def compiled(*, wait: bool) -> bool:
@@ -85,8 +91,8 @@ class CodeBook:
         def compare_part(part: range) -> None:
             compare(self._blocks, count, codes, least, rows, queries, part.start, part.stop, found, scores)
 
-        _in_parts(scan_part, blocks)
-        _in_parts(compare_part, len(queries))
+        _in_parts(scan_part, blocks, large=blocks >= LARGE_BLOCKS)
+        _in_parts(compare_part, len(queries), large=blocks >= LARGE_BLOCKS)
         order = np.argsort(-scores, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         found = np.take_along_axis(found, order, axis=1)
@@ -100,19 +106,22 @@ class CodeBook:
         return np.packbits(bits, axis=1, bitorder="little").view("<u8").astype(np.uint64)
 
 
-def _in_parts(work: Callable[[range], None], count: int) -> None:
-    """Share out 0 to `count` among the threads; the first part is this one's own."""
-    edges = np.linspace(0, count, min(THREADS, count) + 1).astype(int)
-    mine, *others = (range(a, b) for a, b in pairwise(int(edge) for edge in edges))
-    waiting = [_pool().submit(work, part) for part in others]
-    work(mine)
-    for one in waiting:
-        one.result()
+def _in_parts(work: Callable[[range], None], count: int, *, large: bool) -> None:
+    """Share out 0 to `count` among threads where it is worth waking them."""
+    if not large or len(PROCESSORS) == 1:
+        work(range(count))
+        return
+    edges = [count * part // len(PROCESSORS) for part in range(len(PROCESSORS) + 1)]
+    list(_pool().map(work, (range(a, b) for a, b in pairwise(edges))))
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, THREADS - 1), thread_name_prefix="codes")
+    """One thread a processor, kept there: woken for milliseconds only, they would all be put on the one that wakes."""
+    places = iter(PROCESSORS)
+    return ThreadPoolExecutor(
+        len(PROCESSORS), "codes", initializer=lambda: os.sched_setaffinity(threading.get_native_id(), {next(places)})
+    )
 
 
 @cache
@@ -122,12 +131,28 @@ def _compiling() -> Future[tuple[Any, Any]]:
 
 def _kernels() -> tuple[Any, Any]:
     import numba
+    from llvmlite import ir
     from numba import types
+    from numba.core import cgutils
     from numba.extending import intrinsic
 
     @intrinsic  # type: ignore[untyped-decorator]
     def popcount(_context: Any, _word: Any) -> Any:
         return types.uint64(types.uint64), lambda _ctx, builder, _signature, args: builder.ctpop(args[0])
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def fetch_ahead(_context: Any, _address: Any) -> Any:
+        """Ask the memory for the line at an address."""
+
+        def build(_ctx: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            place = builder.inttoptr(args[0], cgutils.voidptr_t)
+            builder.call(function, [place, number(0), number(3), number(1)])  # to read, to keep, data
+            return cgutils.get_null_value(ir.IntType(8).as_pointer())
+
+        return types.voidptr(types.uintp), build
 
     @numba.njit(inline="always")  # type: ignore[untyped-decorator]
     def apart(block: Any, lane: Any, code: Any) -> Any:
@@ -157,7 +182,11 @@ def _kernels() -> tuple[Any, Any]:
         """The least distance in each block, for each query."""
         for b in range(first, last):
             block = blocks[b]
+            ahead = blocks.ctypes.data + (b + 1) * BLOCK_BYTES  # past the end too: that asks for nothing
             for q in range(codes.shape[0]):
+                if q < LINES_EACH:
+                    for line in range(LINES_EACH):
+                        fetch_ahead(np.uintp(ahead + (q * LINES_EACH + line) * LINE_BYTES))
                 code = words_of(codes, q)
                 near = np.uint64(BITS + 1)
                 for lane in range(BLOCK):  # beyond the last row are zeros, which `compare` leaves out
@@ -185,7 +214,7 @@ def _kernels() -> tuple[Any, Any]:
         scores: Any,
     ) -> None:
         """The rows as near as the nearest blocks' nearest, by their floats."""
-        room = found.shape[1]
+        room, row_bytes = found.shape[1], 4 * rows.shape[1]
         far = np.empty(BLOCK, np.uint64)
         ties = np.empty(room, np.int64)
         for q in range(first, last):
@@ -216,6 +245,10 @@ def _kernels() -> tuple[Any, Any]:
                 found[q, used] = ties[i]
                 used += 1
             for i in range(used):
+                if i + ROWS_AHEAD < used:
+                    ahead = rows.ctypes.data + found[q, i + ROWS_AHEAD] * row_bytes
+                    for line in range(0, row_bytes, LINE_BYTES):
+                        fetch_ahead(np.uintp(ahead + line))
                 score = np.float32(0)
                 for d in range(rows.shape[1]):
                     score += rows[found[q, i], d] * queries[q, d]
