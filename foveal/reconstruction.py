@@ -49,8 +49,10 @@ def reconstruct_folder(
     with _table(out) as write_row:
         for frame in read_frames(folder):
             before = last if last is not None and frame.follows(last[0]) else None
-            began = time.perf_counter()
             try:
+                if last is None:
+                    reconstructor.reconstruct([frame.planes], [None])  # the first of a size builds an engine for it
+                began = time.perf_counter()
                 [(linear, history)] = reconstructor.reconstruct([frame.planes], [before and before[2]])
             except PlanesError as error:
                 raise FrameFileError(f"{folder / frame.name}: {error}") from error

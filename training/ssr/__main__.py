@@ -28,7 +28,7 @@ def main() -> None:
         "--out", type=Path, help="demo: where the sequence goes (default: the committed one's place); evaluate: reports"
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "f16"], help="evaluate: ours")
-    parser.add_argument("--frames", type=int, help="demo: how many of them the camera's path is cut into")
+    parser.add_argument("--frames", type=int, help="demo: how many the path is cut into; time: how many of each size")
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
     parser.add_argument("--minutes", type=float, default=60.0, help="of processor time: train in all, ablate each row")
     parser.add_argument("--warm", action="store_true", help="train: begin with the shipped weights, at a lower rate")
@@ -113,6 +113,16 @@ def _evaluate(given: argparse.Namespace) -> None:
     print(json.dumps(result))
 
 
+def _time(given: argparse.Namespace) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.timing import SIZES_WH, time_frames
+
+    with load_engine(SSR, EngineConfig(precision=given.precision)) as engine:
+        found = {f"{w}x{h}": time_frames(engine, (w, h), given.frames or 30) for w, h in SIZES_WH}
+        print(json.dumps({"sizes": found, "device": engine.device, "precision": engine.precision}))
+
+
 _COMMANDS = {
     "render": _render,
     "demo": _demo,
@@ -121,6 +131,7 @@ _COMMANDS = {
     "ablate": _ablate,
     "export": _export,
     "evaluate": _evaluate,
+    "time": _time,
 }
 
 if __name__ == "__main__":

@@ -204,3 +204,13 @@ def test_flip_is_nothing_for_the_same_and_rises_with_difference() -> None:
     picture = np.random.default_rng(0).random((32, 48, 3), np.float32)
     assert flip(picture, picture) == 0
     assert 0 < flip(picture * np.float32(1.1), picture) < flip(picture * np.float32(1.6), picture) < 1
+
+
+def test_the_time_of_a_frame_is_measured_after_the_engine_is_built(tmp_path: Path) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.timing import time_frames
+
+    with load_engine(SSR, EngineConfig(precision="f32", threads=1, cache_dir=tmp_path)) as engine:
+        found = time_frames(engine, (64, 48), 3)
+    assert 0 < found["median_ms"] <= found["p90_ms"] < found["first_ms"]
