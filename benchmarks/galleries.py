@@ -87,7 +87,7 @@ def main() -> int:
     began_s = time.monotonic()
     report: dict[str, Any] = {
         "version": version("foveal"),
-        "command": " ".join(["python -m benchmarks.galleries", *sys.argv[1:]]),
+        "asked": {"sizes": options.sizes, "rounds": options.rounds, "changes": options.changes, "only": options.only},
         "machine": describe_machine() | {"faiss": version("faiss-cpu"), "numba": version("numba")},
         "hnsw": HNSW | {"up_to": options.hnsw_up_to},
         "protocol": f"{DIMENSION} numbers, {VIEWS} views an identity of cosine {LIKENESS}, batches of {BATCH}",

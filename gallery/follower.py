@@ -67,22 +67,24 @@ class Replica:
     def put(self, identity: LoadedIdentity) -> None:
         """Set one identity to what was read."""
         self.forget(identity.identity_id)
-        keys = GalleryKeys(self.info.name)
         usable = []
         for vector in identity.vectors:
-            key = keys.vector(identity.identity_id, vector.number)
-            if vector.embedding is None or vector.polarity is None:
+            if vector.embedding is not None and vector.polarity is not None and vector.epoch == self.info.epoch:
+                usable.append((vector.polarity, vector.embedding))
+                continue
+            key = GalleryKeys(self.info.name).vector(identity.identity_id, vector.number)
+            if vector.fault is not None or vector.polarity is None:
                 self.corrupt[key] = vector.fault or f"{key}: unreadable"
                 log.warning("skipped a corrupt vector: %s", self.corrupt[key])
-            elif vector.epoch != self.info.epoch:
-                self.other_epoch.add(key)
             else:
-                usable.append((vector.polarity, vector.embedding))
+                self.other_epoch.add(key)
         self.table.put(identity.identity_id, identity.name, usable)
 
     def forget(self, identity_id: str) -> None:
         """Drop one identity with its faults."""
         self.table.remove(identity_id)
+        if not self.corrupt and not self.other_epoch:
+            return
         of_it = GalleryKeys(self.info.name).vector(identity_id, 0)[:-1]
         for key in [k for k in self.corrupt if k.startswith(of_it)]:
             del self.corrupt[key]
@@ -225,7 +227,7 @@ class Follower(threading.Thread):
         except UnknownGalleryError:
             self.replicas.pop(info.name, None)
             return
-        found = {i.identity_id: i for i in load_identities(client, info, list(touched))}
+        found = {i.identity_id: i for i in load_identities(client, info, list(touched), brief=True)}
         self._answered()
         with replica.lock:
             for identity_id in touched:
@@ -250,7 +252,7 @@ class Follower(threading.Thread):
         before = self.replicas.get(name)
         if before is not None and before.info.generation == info.generation:
             replica.scores, replica.reference, replica.canaries = before.scores, before.reference, before.canaries
-        for identity in load_gallery(client, info):
+        for identity in load_gallery(client, info, brief=True):
             replica.put(identity)
             self._answered()
         replica.table.prepare()

@@ -31,6 +31,7 @@ __all__ = [
     "decode_vector",
     "decode_vectors",
     "encode_vector",
+    "vector_dtype",
 ]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
@@ -253,6 +254,11 @@ def check_qualities(quality: ArrayLike, count: int) -> list[float]:
 def encode_vector(embedding: NDArray[np.float32], storage: Storage) -> bytes:
     """Little-endian bytes of one embedding [D]."""
     return embedding.astype(_DTYPES[storage]).tobytes()
+
+
+def vector_dtype(storage: Storage) -> np.dtype[Any]:
+    """How a number lies in a hash."""
+    return _DTYPES[storage]
 
 
 def decode_vector(key: str, fields: Mapping[str, bytes | None], *, dimension: int) -> NDArray[np.float32]:

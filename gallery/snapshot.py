@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gallery.errors import CorruptVectorError, GalleryServerError, UnknownGalleryError
 from gallery.keys import GalleryKeys
-from gallery.schema import Calibration, GalleryInfo, Polarity, decode_vector, decode_vectors
+from gallery.schema import Calibration, GalleryInfo, Polarity, decode_vector, decode_vectors, vector_dtype
 from gallery.scripts import LOAD
 
 __all__ = ["LoadedIdentity", "LoadedVector", "chunks", "load_gallery", "load_identities", "read_info"]
@@ -69,22 +69,24 @@ def read_info(client: Any, gallery: str) -> GalleryInfo:
         ) from error
 
 
-def load_gallery(client: Any, info: GalleryInfo) -> Iterator[LoadedIdentity]:
+def load_gallery(client: Any, info: GalleryInfo, *, brief: bool = False) -> Iterator[LoadedIdentity]:
     """Every identity of a gallery with its vectors, in bounded steps. Raises: redis-py's errors."""
-    yield from load_identities(
-        client, info, [i.decode() for i in client.zrange(GalleryKeys(info.name).identities, 0, -1)]
-    )
+    ids = [i.decode() for i in client.zrange(GalleryKeys(info.name).identities, 0, -1)]
+    yield from load_identities(client, info, ids, brief=brief)
 
 
-def load_identities(client: Any, info: GalleryInfo, identity_ids: Sequence[str]) -> Iterator[LoadedIdentity]:
+def load_identities(
+    client: Any, info: GalleryInfo, identity_ids: Sequence[str], *, brief: bool = False
+) -> Iterator[LoadedIdentity]:
     """These identities with their vectors; those that are not there (any more) are left out.
 
-    While one answer is taken apart the server is at work on the next.
+    In `brief`, positive vectors come without quality and time: less work, and all that a match needs. While one answer
+    is taken apart the server is at work on the next.
     """
     keys = GalleryKeys(info.name)
 
     def ask(some: Sequence[str]) -> tuple[list[Any], bytes]:
-        described, raw = client.eval(LOAD, 1, keys.meta, keys.prefix, *some)
+        described, raw = client.eval(LOAD, 1, keys.meta, keys.prefix, "brief" if brief else "full", *some)
         return json.loads(described.decode("utf-8", "replace")) or [], raw
 
     if len(identity_ids) <= FIRST_IDENTITIES:
@@ -134,19 +136,27 @@ def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
 
 def _identities(keys: GalleryKeys, info: GalleryInfo, found: list[Any], raw: bytes) -> Iterator[LoadedIdentity]:
     """From what `lua/load.lua` said: headers, and the bytes of all vectors in their order."""
-    sizes = [vector[1] for *_, vectors in found for vector in vectors if vector[1] >= 0]
-    kinds = {vector[2] for *_, vectors in found for vector in vectors if vector[1] >= 0}
+    usual = info.dimension * vector_dtype(info.storage).itemsize
+    told = [vector for *_, vectors in found for vector in vectors]
+    sizes = [usual if isinstance(v, str) else v[1] for v in told if isinstance(v, str) or v[1] >= 0]
+    kinds = {info.storage if isinstance(v, str) else v[2] for v in told if isinstance(v, str) or v[1] >= 0}
     whole = decode_vectors(raw, kinds, sizes, info.dimension)
     place = row = 0
     for identity_id, name, created, updated, revision, vectors in found:
         loaded = []
         for vector in vectors:
-            size = max(0, vector[1])
+            ready = None if whole is None else whole[row] if row < len(whole) else None
+            if isinstance(vector, str):
+                if ready is not None:
+                    loaded.append(LoadedVector(int(vector), "positive", info.epoch, None, None, ready))
+                    place, row = place + usual, row + 1
+                    continue
+                vector = [vector, usual, info.storage, True, "positive", None, None]
             if len(vector) == 3:
                 key = keys.vector(identity_id, int(vector[0]))
                 loaded.append(LoadedVector(int(vector[0]), None, None, None, None, None, fault=f"{key}: {vector[2]}"))
                 continue
-            ready = None if whole is None else whole[row]
+            size = max(0, vector[1])
             loaded.append(_vector(keys, identity_id, vector, info, raw[place : place + size], ready))
             place, row = place + size, row + (vector[1] >= 0)
         yield LoadedIdentity(identity_id, name or None, int(created), int(updated or 0), revision or "0", loaded)
