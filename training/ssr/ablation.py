@@ -1,7 +1,8 @@
 """What each part is worth: the network goes on training without it, and is judged on the held-out sequences.
 
-A part is taken away by what the network is told: no accumulated samples, no previous output, no shadow or transparent
-plane. Every row begins with the same weights and trains for the same time, the whole network as well.
+A part is taken away by what the network is told: no accumulated samples; their mean instead of the previous output;
+nothing of the past; no shadow or transparent plane. Every row begins with the same weights and trains for the same
+time, the whole network as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from training.ssr.validation import validate
 __all__ = ["ROWS", "Without", "ablate", "as_markdown"]
 
 FRAME_PARTS = {"shadow": slice(10, 13), "transparent": slice(13, 16)}
-HISTORY_PARTS = {"accumulator": slice(0, 4), "previous output": slice(4, 7)}
 ROWS: dict[str, tuple[str, ...]] = {
     "base": ("accumulator", "previous output"),
     "base + accumulator": ("previous output",),
@@ -42,7 +42,7 @@ class Without(nn.Module):
     def forward(self, frame: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """As the network's own."""
         frame = _emptied(frame, [FRAME_PARTS[part] for part in self._parts if part in FRAME_PARTS])
-        history = _emptied(history, [HISTORY_PARTS[part] for part in self._parts if part in HISTORY_PARTS])
+        history = _forgotten(history, self._parts)
         radiance, after = self.network(frame, history)
         return radiance, after
 
@@ -77,6 +77,17 @@ def _network(weights: dict[str, Any]) -> SsrNetwork:
 
 def _mean(row: dict[str, float]) -> float:
     return sum(row.values()) / len(row)
+
+
+def _forgotten(history: Tensor, parts: tuple[str, ...]) -> Tensor:
+    sums, count, output, surface = history.split((3, 1, 3, 4), 1)
+    if {"accumulator", "previous output"} <= set(parts):
+        return torch.zeros_like(history)
+    if "accumulator" in parts:
+        return torch.cat([sums * 0, count * 0, output, surface], 1)
+    if "previous output" in parts:
+        return torch.cat([sums, count, sums / (count + 1e-4), surface], 1)
+    return history
 
 
 def _emptied(layers: Tensor, parts: list[slice]) -> Tensor:
