@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -12,8 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 from actors.config import AppConfig
 from actors.pictures import EmbeddedPerson, PersonEmbedder
 from foveal.settings import load_settings
+from gallery import changes
+from gallery.calibration import calibrate_gallery
 from gallery.errors import EpochMismatchError, UnknownGalleryError
-from gallery.schema import Candidate, Enrolment, GalleryInfo, Identity, Match, Polarity, Sighting, check_embeddings
+from gallery.proof import RemovalReceipt, prove
+from gallery.schema import (
+    Calibration,
+    Candidate,
+    Change,
+    Enrolment,
+    GalleryInfo,
+    Identity,
+    Match,
+    Polarity,
+    Sighting,
+    check_embeddings,
+)
 from gallery.search import IdentityTable
 from gallery.store import GalleryStore
 
@@ -152,7 +167,7 @@ class Gallery:
             table.put(identity.identity_id, identity.name, usable)
         found = table.rank(check_embeddings(vector, dimension=info.dimension)[:1], max(2, top))[0]
         return Search(
-            match=Match.decide(found, info.threshold),
+            match=Match.decide(found, info.threshold, info.calibration),
             candidates=tuple(found[:top]),
             threshold=info.threshold,
             box_xyxy=person.box_xyxy if isinstance(person, EmbeddedPerson) else None,
@@ -174,9 +189,25 @@ class Gallery:
         """Where an identity was seen, newest first. Raises: UnknownIdentityError."""
         return self._store.sightings(self.name, identity_id, limit=limit)
 
-    def remove(self, identity_id: str) -> None:
-        """Delete an identity with everything of it. Raises: UnknownIdentityError."""
-        self._store.remove(self.name, identity_id)
+    def remove(self, identity_id: str, *, reason: str = "") -> RemovalReceipt:
+        """Delete an identity with everything of it, and prove it. Raises: UnknownIdentityError."""
+        return prove(self._store, self._store.remove(self.name, identity_id, reason=reason))
+
+    def merge(self, identity_id: str, into: str, *, reason: str = "") -> Change:
+        """Make an identity part of another. Raises: UnknownIdentityError, ChangeError."""
+        return changes.merge(self._store, self.name, identity_id, into=into, reason=reason)
+
+    def split(self, identity_id: str, vectors: Sequence[int], *, name: str | None = None, reason: str = "") -> Change:
+        """Make an identity of some vectors of another. Raises: UnknownIdentityError, ChangeError."""
+        return changes.split(self._store, self.name, identity_id, vectors, name=name, reason=reason)
+
+    def undo(self, change: int | None = None, *, reason: str = "") -> Change:
+        """Take a change back, the newest where none is named. Raises: ChangeError."""
+        return changes.undo(self._store, self.name, change, reason=reason)
+
+    def calibrate(self, fpir: float, *, strangers: NDArray[np.float32] | None = None) -> Calibration:
+        """Set the threshold so that this share of strangers is let through. Raises: CalibrationError."""
+        return calibrate_gallery(self._store, self.name, fpir, strangers=strangers)
 
     def set_threshold(self, threshold: float) -> None:
         """Set the cosine from which a match is `known`."""

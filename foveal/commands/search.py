@@ -47,7 +47,7 @@ def search(
     else:
         match = found.match
         typer.echo(
-            f"known: {match.name or match.identity_id} (cosine {match.score:.3f})"
+            f"known: {match.name or match.identity_id} (cosine {match.score:.3f}{_likely(match.probability)})"
             if match.status == "known"
             else f"unknown: nobody in {gallery!r} reaches the threshold of {found.threshold:.3f}"
         )
@@ -55,3 +55,7 @@ def search(
             typer.echo(f"{rank:>3}  {one.score:6.3f}  {one.name or '-':<24}  {one.identity_id}")
     if found.match.status != "known":
         raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _likely(probability: float | None) -> str:
+    return "" if probability is None else f", probability {probability:.2f}"

@@ -57,6 +57,28 @@ def test_enrol_by_name_search_and_remove(config: AppConfig, name: str) -> None:
             lobby.search(embedding=E[0])
 
 
+def test_a_gallery_is_governed_from_python(config: AppConfig, name: str) -> None:
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(40, 1, 8)) + 0.3 * rng.normal(size=(40, 2, 8))
+    views /= np.linalg.norm(views, axis=2, keepdims=True)
+    with Gallery(name, config=config) as lobby:
+        lobby.create(dimension=8, epoch="net-1", threshold=0.5)
+        for number, pair in enumerate(views):
+            lobby.enrol(f"p{number}", embedding=pair, identity_id=f"p{number}")
+        assert lobby.search(embedding=views[0, 0]).match.probability is None
+        found = lobby.calibrate(0.1)
+        answer = lobby.search(embedding=views[0, 0])
+        assert (answer.threshold, answer.match.name) == (found.threshold, "p0")
+        assert answer.match.probability is not None
+        assert answer.match.probability > 0.5
+        assert lobby.merge("p1", "p2", reason="one coat").op == "merge"
+        assert lobby.undo().op == "merge"
+        assert lobby.show(lobby.split("p3", [1], name="other").into).name == "other"
+        assert lobby.remove("p0", reason="asked").proven
+        assert lobby.search(embedding=views[0, 0]).match.name != "p0"
+        lobby.drop()
+
+
 def test_the_url_may_be_given_and_an_absent_server_is_named() -> None:
     with Gallery(url="redis://127.0.0.1:1/0") as gone, pytest.raises(GalleryUnavailableError, match=r"127\.0\.0\.1:1"):
         gone.identities()
