@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from actors.config import Privacy
 from foveal.demo.inputs import talking_face
 from foveal.media import SourceFrame, open_source
-from foveal.privacy import FAINT_SCORE, Veil
+from foveal.privacy import FAINT_SCORE, Veil, faces_and_heads
 from models.detection import DETECTION_NANO, FACE, Detections, Detector
 from models.detection.peers import find_with
 from models.engine import EngineConfig, load_engine
@@ -83,7 +83,7 @@ def measure(
                 break
             given += 1
             [found] = detector.detect([frame.image_bgr])
-            for pair in veil.add(frame.time_s, frame.image_bgr, found.of_class(FACE), frame.image_bgr):
+            for pair in veil.add(frame.time_s, frame.image_bgr, faces_and_heads(found), frame.image_bgr):
                 see(*pair)
         for pair in veil.finish():
             see(*pair)

@@ -17,7 +17,7 @@ from actors.config import Privacy
 from actors.events import expression_message, rounded_box
 from foveal.annotate import annotate
 from foveal.media import PICTURE_SUFFIXES, FrameSource, SourceError, SourceFrame, open_source
-from foveal.privacy import Veil
+from foveal.privacy import Veil, faces_and_heads
 from foveal.timelineplot import TrackHistory, plot_timeline
 from foveal.videofile import VideoFile
 from models.detection import FACE, Detections, Detector
@@ -156,10 +156,10 @@ class _Work:
         self._timelines: dict[int, ExpressionTimeline] = {}
 
     def read(self, frame: SourceFrame) -> tuple[list[_Seen], Detections]:
-        """The faces of the next frame, and everything that may be one."""
+        """The faces of the next frame, and everything that may have to be hidden."""
         [found] = self._detector.detect([frame.image_bgr])
-        faint = found.of_class(FACE)
-        faces = faint.where(faint.scores >= LEAST_SCORE)
+        faces = found.of_class(FACE)
+        faces = faces.where(faces.scores >= LEAST_SCORE)
         ids = self._ids(faces, frame.time_s)
         readings = self._reader.read([frame.image_bgr], [faces.boxes_xyxy], [faces.landmarks_xy])
         seen = []
@@ -168,7 +168,7 @@ class _Work:
             box = rounded_box(faces.boxes_xyxy[row])
             seen.append(_Seen(box, float(faces.scores[row]), faces.landmarks_xy[row], track_id, raw, smoothed))
         self.tally.add(seen)
-        return seen, faint
+        return seen, faces_and_heads(found)
 
     def draw(self, image_bgr: Image, frame: SourceFrame, faces: list[_Seen]) -> Image:
         """The frame with what was read of it."""

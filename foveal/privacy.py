@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.config import Privacy
-from models.detection import DETECTION_NANO, FACE, Detections, Detector
+from models.detection import DETECTION_NANO, FACE, PERSON, Detections, Detector
 from models.engine import EngineConfig, load_engine
 
-__all__ = ["FAINT_SCORE", "NEW_SCORE", "Veil", "hidden_frames", "hide_faces"]
+__all__ = ["FAINT_SCORE", "NEW_SCORE", "Veil", "faces_and_heads", "hidden_frames", "hide_faces"]
 
 FAINT_SCORE, NEW_SCORE = 0.1, 0.3
 """From NEW_SCORE on a face is hidden; fainter ones keep a face hidden that is known, where they lie close to it."""
@@ -29,6 +29,8 @@ MARGIN = 0.3
 DRIFT_A_S = 0.5
 """How much of its size a face is taken to move in a second while it is not seen."""
 CELLS = 4
+HEAD_HIGH, HEAD_WIDE = 0.2, 0.6
+"""Of a person's box."""
 Image = NDArray[np.uint8]
 Box = NDArray[np.float32]
 T = TypeVar("T")
@@ -63,10 +65,26 @@ def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iter
         detector = Detector(engine, threshold=FAINT_SCORE)
         for index, image in enumerate(frames):
             [found] = detector.detect([image])
-            for picture, _ in veil.add(index / fps, image, found.of_class(FACE), None):
+            for picture, _ in veil.add(index / fps, image, faces_and_heads(found), None):
                 yield picture
     for picture, _ in veil.finish():
         yield picture
+
+
+def faces_and_heads(found: Detections) -> Detections:
+    """The faces, and the heads of people whose face was not found: the top of their box, in the middle."""
+    faces, people = found.of_class(FACE), found.of_class(PERSON)
+    middles = (faces.boxes_xyxy[:, :2] + faces.boxes_xyxy[:, 2:]) / 2
+    boxes = people.boxes_xyxy
+    inside = (middles[None] >= boxes[:, None, :2]) & (middles[None] <= boxes[:, None, 2:])
+    faceless = people.where(~np.any(np.all(inside, axis=2), axis=1))
+    left, top, right, bottom = faceless.boxes_xyxy.T
+    side = (1 - HEAD_WIDE) / 2 * (right - left)
+    heads = np.stack((left + side, top, right - side, top + HEAD_HIGH * (bottom - top)), axis=1)
+    both = np.concatenate((faces.boxes_xyxy, heads.astype(np.float32)))
+    scores = np.concatenate((faces.scores, faceless.scores))
+    marks = np.concatenate((faces.landmarks_xy, faceless.landmarks_xy))
+    return Detections(both, scores, np.full(len(scores), FACE), marks)
 
 
 @dataclass(slots=True)

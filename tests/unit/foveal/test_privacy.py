@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.privacy import FAINT_SCORE, Veil, hide_faces
-from models.detection import FACE, Detections
+from foveal.privacy import FAINT_SCORE, Veil, faces_and_heads, hide_faces
+from models.detection import FACE, PERSON, Detections
 
 FPS = 25
 SIDE = 120
@@ -103,3 +103,13 @@ def test_a_faint_face_hides_nothing_by_itself_but_keeps_a_known_one_hidden() -> 
     assert all(hidden(picture, face) for picture in pictures)
     assert not any(hidden(picture, far) for picture in pictures)
     assert not any(hidden(picture, face) for picture in played("blur", found, [FAINT_SCORE] * 61))
+
+
+def test_a_person_without_a_face_has_the_head_hidden_and_one_with_a_face_only_the_face() -> None:
+    rows = boxes((10, 20, 20, 32), (0, 10, 30, 110), (60, 10, 90, 110))
+    marks = np.full((3, 5, 2), np.nan, np.float32)
+    found = Detections(rows, np.array((0.9, 0.8, 0.7), np.float32), np.array((FACE, PERSON, PERSON)), marks)
+    hidden_ones = faces_and_heads(found)
+    np.testing.assert_allclose(hidden_ones.boxes_xyxy, [(10, 20, 20, 32), (66, 10, 84, 30)])
+    np.testing.assert_allclose(hidden_ones.scores, [0.9, 0.7])
+    assert len(faces_and_heads(Detections.none())) == 0
