@@ -113,6 +113,7 @@ def _identity(match: Match | None, rule: StreamRule) -> Identity:
         name=match.name,
         score=None if match.score is None else round(match.score, SCORE_DECIMALS),
         margin=None if match.margin is None else round(match.margin, SCORE_DECIMALS),
+        probability=None if match.probability is None else round(match.probability, SCORE_DECIMALS),
     )
 
 

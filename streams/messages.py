@@ -81,7 +81,8 @@ class Identity(Message):
     """Who a person is in a gallery.
 
     `unknown` means that the gallery was asked and nobody in it is near enough; `unavailable` that it could not be
-    asked; `off` that the stream has no gallery. `margin` is how far `score` is above the next identity's.
+    asked; `off` that the stream has no gallery. `margin` is how far `score` is above the next identity's; `probability`
+    that the best identity is the right one, where the gallery is calibrated.
     """
 
     status: IdentityStatus
@@ -90,6 +91,7 @@ class Identity(Message):
     name: str | None = None
     score: FiniteFloat | None = None
     margin: FiniteFloat | None = None
+    probability: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _only_the_known_are_named(self) -> Self:
