@@ -205,6 +205,7 @@ def build_api(services: GatewayServices) -> FastAPI:
                     name=name,
                     identity_id=identity_id,
                     event_id=event_id,
+                    quality=[person.quality],
                     epoch=services.embedder.epoch,
                 )
             return store.enrol(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.errors import ActorError
+from actors.quality import crop_quality
 from models.detection.spec import PERSON
 from models.engine.config import EngineConfig
 from models.reid.spec import REID_NANO
@@ -39,13 +40,15 @@ class NoPersonError(ActorError, ValueError):
 class EmbeddedPerson:
     """One person of a picture: where, how sure the detector was (None where the caller gave the place), and the vector.
 
-    `embedding` is float32 [D] of unit norm; `people` is how many the detector found.
+    `embedding` is float32 [D] of unit norm; `people` is how many the detector found; `quality`, 0 to 1, how good the
+    crop is to be recognized by (`actors/quality.py`).
     """
 
     box_xyxy: Box
     embedding: NDArray[np.float32]
     score: float | None
     people: int | None
+    quality: float = 1.0
 
 
 def decode_picture(data: bytes, name: str = "picture") -> NDArray[np.uint8]:
@@ -120,7 +123,8 @@ class PersonEmbedder:
             boxes = np.asarray([box_xyxy], np.float32)
             embedding = self._loaded_embedder().embed([image_bgr], [boxes])[0]
         left, top, right, bottom = (float(edge) for edge in box_xyxy)
-        return EmbeddedPerson((left, top, right, bottom), embedding, score, people)
+        quality = crop_quality(image_bgr, (left, top, right, bottom), whole=whole)
+        return EmbeddedPerson((left, top, right, bottom), embedding, score, people, quality)
 
     def _largest(self, image_bgr: NDArray[np.uint8]) -> tuple[Box, float, int]:
         found: Any = self._loaded_detector().detect([image_bgr])[0]

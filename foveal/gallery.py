@@ -133,6 +133,7 @@ class Gallery:
             name=name,
             event_id=event_id,
             polarity=polarity,
+            quality=person.quality if isinstance(person, EmbeddedPerson) else 1.0,
             epoch=self._embedder.epoch if isinstance(person, EmbeddedPerson) else info.epoch,
         )
 

@@ -124,6 +124,10 @@ def test_people_are_enrolled_and_found_by_their_pictures(
     for who in ("red", "blue"):
         said = run.invoke(app, ["enroll", "-g", name, "-n", who, str(tmp_path / f"{who}.png"), "--crop", "--json"])
         assert said.exit_code == 0, said.output
+    with Gallery(name, config=config) as opened:
+        (vector,) = opened.show(json.loads(said.output)["identity_id"]).vectors
+        assert vector.quality is not None
+        assert 0 < vector.quality < 1
     found = run.invoke(app, ["search", "-g", name, str(tmp_path / "red-brighter.png"), "--crop", "--json"])
     assert json.loads(found.output)["candidates"][0]["name"] == "red"
     with Gallery(f"{name}-other", config=config) as other:
