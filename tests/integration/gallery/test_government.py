@@ -37,7 +37,7 @@ def people(seed: int, count: int, views: int) -> np.ndarray:
 
 @pytest.fixture
 def config(valkey: str) -> GalleryConfig:
-    return GalleryConfig(url=valkey, canaries_every_s=0.05)
+    return GalleryConfig(url=valkey, canaries_every_s=0.05, heartbeat_s=0.02)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_check_names_damage_duplicates_and_replicas(config: GalleryConfig, store
         assert "twin" not in str(check_gallery(store, lobby).duplicate_suspects)
         table = index._follower.replicas[lobby].table
         table.remove("p10")  # a copy that lost somebody
-        until = time.monotonic() + 10
+        until = time.monotonic() + 20
         while "does not find" not in str(check_gallery(store, lobby).findings):
             assert time.monotonic() < until
             time.sleep(0.05)
