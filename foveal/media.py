@@ -84,7 +84,9 @@ class _Video:
             with self._container as container:
                 for index, frame in enumerate(container.decode(video=0)):
                     time_s = frame.time if frame.time is not None else index / self.fps
-                    yield SourceFrame(np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8), index, time_s)
+                    # One thread: swscale would make and end its own anew for each frame.
+                    image = np.asarray(frame.to_ndarray(format="bgr24", threads=1), dtype=np.uint8)
+                    yield SourceFrame(image, index, time_s)
         except av.error.FFmpegError as error:
             raise SourceError(f"source: {self._address!r} ends in the middle of a frame: {error}") from error
 

@@ -70,7 +70,8 @@ class VideoDecoder:
         if isinstance(frame, DropReason):
             return frame
         width, height = -(-record.width // reduce), -(-record.height // reduce)
-        return cast(Image, frame.to_ndarray(format="bgr24", width=width, height=height))
+        # One thread: swscale would make and end its own anew for each frame.
+        return cast(Image, frame.to_ndarray(format="bgr24", width=width, height=height, threads=1))
 
     def skip(self, record: FrameRecord) -> DropReason | None:
         """Take a frame in without making a picture of it, so that the ones that rest on it can follow.
