@@ -16,6 +16,7 @@ from kafka.structs import TopicPartition
 
 from streams.config import Role, StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
+from streams.librdkafka import PARTITION_FETCH_MAX_BYTES, RECONNECT_MAX_MS
 from streams.records import Origin, RawRecord
 from streams.security import greet, security_options
 
@@ -38,9 +39,7 @@ Isolation = Literal["read_committed", "read_uncommitted"]
 Place = tuple[str, int]
 C = TypeVar("C")
 
-PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB at most
 RECEIVE_MAX_BYTES = 128 * 1024 * 1024
-RECONNECT_MAX_MS = 1_000  # a broker that comes back is found within a second
 TAIL_POLL_MS = 200
 KNOCK_S = 3.0
 KNOCK_PAUSE_S = 0.2

@@ -28,7 +28,15 @@ from streams.config import SecurityConfig, StreamsConfig
 from streams.records import Origin, RawRecord
 from streams.security import token_provider
 
-__all__ = ["called", "consumer_options", "native_options", "raw_message", "translated"]
+__all__ = [
+    "PARTITION_FETCH_MAX_BYTES",
+    "RECONNECT_MAX_MS",
+    "called",
+    "consumer_options",
+    "native_options",
+    "raw_message",
+    "translated",
+]
 
 T = TypeVar("T")
 
@@ -36,9 +44,8 @@ CRITICAL = 2  # of syslog: each refused connection would be a line, and who wait
 RECONNECT_MAX_MS = 1_000  # a broker that comes back is found within a second
 PARTITION_FETCH_MAX_BYTES = 40 * 1024 * 1024  # a topic takes records of 32 MiB at most
 ANSWER_ROOM_BYTES = 1024 * 1024  # of a fetch's answer, beyond its records
-FETCH_AGAIN_MS = (
-    10  # after the queue of what was fetched ahead was full; librdkafka's own second is too long for frames
-)
+# After the queue of what was fetched ahead was full; librdkafka's own second is too long for frames.
+FETCH_AGAIN_MS = 10
 RETRY_BACKOFF_MS = 10
 TOKEN_LIFE_S = 300.0  # kafka-python's providers do not say how long theirs hold; so often a new one is asked for
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,18 +28,6 @@ from gallery.store import GalleryStore
 
 pytestmark = pytest.mark.services
 E = np.eye(8, dtype=np.float32)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalValkey]:
-    with LocalValkey(tmp_path / "valkey") as running:
-        yield running
-
-
-@pytest.fixture
-def admin(server: LocalValkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -20,18 +20,6 @@ VECTOR = np.eye(4, dtype=np.float32)[0]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalValkey]:
-    with LocalValkey(tmp_path / "valkey") as running:
-        yield running
-
-
-@pytest.fixture
-def admin(server: LocalValkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url) as client:
-        yield client
-
-
-@pytest.fixture
 def store(server: LocalValkey) -> Iterator[GalleryStore]:
     with GalleryStore(GalleryConfig(url=server.url)) as opened:
         opened.create("lobby", dimension=4, epoch="net-1")
