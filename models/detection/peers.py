@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from models.detection import FACE, PERSON, Detections
+from models.engine.openvino import shared_core
 from models.errors import WeightsMissingError
 
 __all__ = ["PEERS", "FastestDet", "Peer", "PeerEntry", "YoloxNano", "YuNet", "find_with"]
@@ -135,7 +135,7 @@ def find_with(name: str, mirror: Path) -> Callable[[NDArray[np.uint8]], Detectio
 
 
 def _compiled(path: Path, threads: int) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-    model = ov.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads})
+    model = shared_core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads})
     return lambda inputs: np.asarray(model(inputs)[0])
 
 

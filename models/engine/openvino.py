@@ -15,11 +15,21 @@ from models.engine.shapes import ShapeProfile
 from models.errors import BuildError, EngineError
 from models.spec import TensorSpec
 
-__all__ = ["OpenVinoCompiler", "OpenVinoEngine"]
+__all__ = ["OpenVinoCompiler", "OpenVinoEngine", "shared_core"]
 
 DEVICE = "CPU"
 _NATIVE = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
 _HINT = {"bf16": "bf16", "f16": "f16", "f32": "f32"}
+
+
+@functools.cache
+def shared_core() -> ov.Core:
+    """One for the process, kept to its end.
+
+    The CPU plugin gives the thread that loads it an alternate signal stack and unmaps it when the last user of the
+    plugin goes, on whatever thread that is: the first thread's next signal, a Ctrl-C, then ended the process (SIGSEGV).
+    """
+    return ov.Core()
 
 
 class OpenVinoCompiler:
@@ -30,7 +40,7 @@ class OpenVinoCompiler:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._streams = config.streams or 1
-        self._core = ov.Core()
+        self._core = shared_core()
         self.version = str(ov.__version__)
         self._capabilities = tuple(sorted(self._core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")))
         self.precision: Precision = self._choose()
