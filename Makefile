@@ -8,7 +8,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench bench-gallery demo clean \
         train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-fer-conditions eval-fer-noise \
-        eval-fer-ablation eval-privacy eval-ssr
+        eval-fer-ablation eval-privacy eval-ssr eval-tracking
 
 help: ## list the targets
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ train-detection train-reid train-expression train-ssr: train-%: setup-train ## t
 
 eval-detect: setup ## AP50 of people and faces, landmark error [DATA=FILE.csv]; JSON on the last line
 	$(BIN)/python -m models.detection.evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eval-tracking: setup ## HOTA, IDF1, MOTA by TrackEval DATA=MOT_FOLDER [ARGS="--peer yolox_nano --given --out DIR"]; JSON on the last line
+	$(BIN)/python -m benchmarks.mot $(DATA) $(ARGS)
 
 eval-reid: setup-train ## mAP, Rank-1/5, mINP by the Market protocol [DATA=DIR_OR_TAR]; JSON on the last line
 	$(TRAIN)/python -m training.reid evaluate $(if $(DATA),--data $(DATA)) $(ARGS)
