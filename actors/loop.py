@@ -1,6 +1,6 @@
 """The way of a frame through one replica: take, prepare, infer, publish, on threads that overlap.
 
-    consumer thread -> [buffer] -> intake thread: parse, decide, decode (batch k+1)
+    consumer thread -> [buffer] -> intake thread: parse, decide, prepare (batch k+1)
                                 -> [one batch] -> loop thread: infer (batch k)
                                                -> [queue] -> publisher thread: commit (batch k-1)
 
@@ -55,7 +55,7 @@ class Step(Protocol[RC, PI]):
     """What an actor does with a batch. `prepare` and `forget_prepared` run on the intake thread, the rest elsewhere."""
 
     def prepare(self, frames: Sequence[RC], endings: Endings) -> PI | None:
-        """Decide and decode; what ends here goes to `endings`. None where nothing is left to infer."""
+        """Decide, decode, begin; what ends here goes to `endings`. None where nothing is left to infer."""
         ...
 
     def infer(self, prepared: PI, endings: Endings) -> None:

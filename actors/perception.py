@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from models.expression import ExpressionReader
     from models.reid import Embedder
 
-__all__ = ["PerceptionNetworks", "PerceptionStep"]
+__all__ = ["DetectedFrame", "PerceptionNetworks", "PerceptionStep"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PerceptionNetworks:
 
 
 @dataclass(slots=True)
-class _Sighting:
+class DetectedFrame:
     """One frame on its way through the networks; boxes in pixels of the whole frame."""
 
     frame: DecodedFrame
@@ -84,8 +84,12 @@ class PerceptionStep:
         self._trackers = StreamStates(lambda _: _TrackerState(config), config.loop.stream_idle_s)
         self._warned_s = -WARN_EVERY_S
 
-    def prepare(self, frames: Sequence[FrameRecord], endings: Endings) -> list[DecodedFrame] | None:
-        """Decide and decode: stale frames, frames of streams that nobody configured, and bad ones end here."""
+    def prepare(self, frames: Sequence[FrameRecord], endings: Endings) -> list[DetectedFrame] | None:
+        """Decide, decode and detect: stale frames, frames of streams that nobody configured, and bad ones end here.
+
+        Detecting is in this half so that both take about as long: where frames come one at a time, the next one's
+        people are found while this one's are identified.
+        """
         wanted = self._configured(frames, endings)
         late = {id(frame) for frame in self._deadline.split(wanted).stale}
         numbered = [(frame, self._rule(frame.stream_id)) for frame in wanted]
@@ -99,13 +103,12 @@ class PerceptionStep:
                 endings.bury(frame, decoded)
             else:
                 fresh.append(decoded)
-        return fresh or None
+        return (self._detect(fresh, endings) or None) if fresh else None
 
-    def infer(self, prepared: list[DecodedFrame], endings: Endings) -> None:
-        """Detect, track, embed, match, read: each network sees the frames of all streams in one batch."""
+    def infer(self, prepared: list[DetectedFrame], endings: Endings) -> None:
+        """Track, embed, match, read: each network sees the frames of all streams in one batch."""
         self._stats.batch(len(prepared))
-        sightings = self._detect(prepared, endings)
-        sightings = self._track(sightings, endings)
+        sightings = self._track(prepared, endings)
         sightings = self._identify(sightings, endings)
         sightings = self._express(sightings, endings)
         for sighting in sightings:
@@ -162,7 +165,7 @@ class PerceptionStep:
                 wanted.append(frame)
         return wanted
 
-    def _detect(self, frames: list[DecodedFrame], endings: Endings) -> list[_Sighting]:
+    def _detect(self, frames: list[DecodedFrame], endings: Endings) -> list[DetectedFrame]:
         detector = self._networks.detector
 
         def detect(some: Sequence[DecodedFrame]) -> list[Detections]:
@@ -173,7 +176,7 @@ class PerceptionStep:
         self._stats.stage("detect", time.perf_counter() - began_s)
         if all(isinstance(one, Exception) for one in found):
             self._probe(found)
-        kept: list[_Sighting] = []
+        kept: list[DetectedFrame] = []
         for frame, detections in zip(frames, found, strict=True):
             if isinstance(detections, Exception):
                 endings.bury(frame.record, detections)
@@ -192,9 +195,9 @@ class PerceptionStep:
             ) from error
         logger.warning("a batch of %d frames failed as a whole: %s", len(found), found[0])
 
-    def _track(self, sightings: list[_Sighting], endings: Endings) -> list[_Sighting]:
+    def _track(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
         began_s = time.perf_counter()
-        kept: list[_Sighting] = []
+        kept: list[DetectedFrame] = []
         for sighting in sightings:
             record = sighting.frame.record
             if "people" in sighting.frame.rule.compute:
@@ -209,12 +212,12 @@ class PerceptionStep:
         self._stats.stage("track", time.perf_counter() - began_s)
         return kept
 
-    def _identify(self, sightings: list[_Sighting], endings: Endings) -> list[_Sighting]:
+    def _identify(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
         asked = [one for one in sightings if "identities" in one.frame.rule.compute and one.people]
         if not asked:
             return sightings
 
-        def embed(some: Sequence[_Sighting]) -> list[NDArray[np.float32]]:
+        def embed(some: Sequence[DetectedFrame]) -> list[NDArray[np.float32]]:
             boxes = [_scaled([person.box_xyxy for person in one.people], one.frame) for one in some]
             vectors = self._networks.embedder.embed([one.frame.image_bgr for one in some], boxes)
             return np.split(vectors, np.cumsum([len(one.people) for one in some])[:-1])
@@ -251,12 +254,12 @@ class PerceptionStep:
             self._warn(error)
             return [UNAVAILABLE] * len(embeddings)
 
-    def _express(self, sightings: list[_Sighting], endings: Endings) -> list[_Sighting]:
+    def _express(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
         asked = [one for one in sightings if one.faces]
         if not asked:
             return sightings
 
-        def read(some: Sequence[_Sighting]) -> list[list[FaceSeen]]:
+        def read(some: Sequence[DetectedFrame]) -> list[list[FaceSeen]]:
             boxes = [_scaled([face.box_xyxy for face in one.faces], one.frame) for one in some]
             points = [_scaled([face.landmarks_xy for face in one.faces], one.frame) for one in some]
             readings = iter(self._networks.expressions.read([one.frame.image_bgr for one in some], boxes, points))
@@ -275,7 +278,7 @@ class PerceptionStep:
                 failed.add(id(one))
         return [one for one in sightings if id(one) not in failed]
 
-    def _note(self, sighting: _Sighting) -> None:
+    def _note(self, sighting: DetectedFrame) -> None:
         """Known people are seen; whom the gallery could not be asked about is looked up when it can."""
         record, gallery = sighting.frame.record, sighting.frame.rule.gallery
         for number, person in enumerate(sighting.people):
@@ -314,7 +317,7 @@ class _TrackerState:
     def __init__(self, config: PerceptionConfig) -> None:
         self._tracker = Tracker(config.tracking)
 
-    def update(self, sighting: _Sighting) -> None:
+    def update(self, sighting: DetectedFrame) -> None:
         people = sighting.people
         boxes = np.array([person.box_xyxy for person in people], np.float32).reshape(-1, 4)
         scores = np.array([person.score for person in people], np.float32)
@@ -327,12 +330,12 @@ class _TrackerState:
         self._tracker.reset()
 
 
-def _sighting(frame: DecodedFrame, detections: Detections) -> _Sighting:
+def _sighting(frame: DecodedFrame, detections: Detections) -> DetectedFrame:
     """Tell people from faces, cut to the frame; what has no area inside it is left out."""
     width, height = frame.size_wh
     boxes = np.clip(detections.boxes_xyxy, 0, np.array([width, height, width, height], np.float32))
     inside = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)
-    sighting = _Sighting(frame)
+    sighting = DetectedFrame(frame)
     for row in np.flatnonzero(inside):
         score = float(min(1.0, max(0.0, detections.scores[row])))
         kind = int(detections.classes[row])
@@ -348,7 +351,7 @@ def _scaled(places: list[NDArray[np.float32]], frame: DecodedFrame) -> NDArray[n
     return np.stack(places) / np.float32(frame.reduce)
 
 
-def _link_faces(sighting: _Sighting) -> None:
+def _link_faces(sighting: DetectedFrame) -> None:
     """A face belongs to the person whose box holds its middle; of several to the one whose top is nearest to it."""
     for face in sighting.faces:
         x, y = (face.box_xyxy[:2] + face.box_xyxy[2:]) / 2

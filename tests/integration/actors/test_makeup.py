@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from actors.config import PerceptionConfig, StreamRule
-from actors.decoding import DecodedFrame
 from actors.endings import Endings
 from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
@@ -68,14 +68,15 @@ def statuses(step: PerceptionStep, seq: int) -> list[str]:
         origin=Origin("foveal.frames", 0, seq),
         part_offsets=(seq,),
         stream_id="door",
-        payload=b"",
+        payload=cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes(),
         appended_at_ms=1_000 + seq,
         headers=parse_frame_headers(list(encode(sent))),
         raws=(),
     )
     endings = Endings(lambda record: None)
-    rule = StreamRule(compute=("people", "identities"), gallery="lobby")
-    step.infer([DecodedFrame(record, rule, np.zeros((48, 64, 3), np.uint8), 1)], endings)
+    prepared = step.prepare([record], endings)
+    assert prepared is not None
+    step.infer(prepared, endings)
     (result,) = endings.build(LoopStats(), 0).results
     message = parse_result(result.headers, result.value).result
     assert isinstance(message, PeopleResult)
@@ -91,7 +92,9 @@ def test_an_outage_is_made_up_for(server: LocalValkey) -> None:
         missed = MissedMatches(store, index, epoch=EPOCH, interval_s=0.0, keep_s=60.0)
         missed.start()
         networks = PerceptionNetworks(TwoPeople(), TwoPeople(), SimpleNamespace(), EPOCH)  # type: ignore[arg-type]
-        step = PerceptionStep(PerceptionConfig(), networks, index, LoopStats(), None, missed)
+        rule = StreamRule(compute=("people", "identities"), gallery="lobby", freshness="all")
+        config = PerceptionConfig(streams=(rule,))
+        step = PerceptionStep(config, networks, index, LoopStats(), None, missed)
         try:
             assert statuses(step, 0) == ["known", "unknown"]
             assert server.pid is not None

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from actors.config import Capability, PerceptionConfig, StreamRule
-from actors.decoding import DecodedFrame
 from actors.endings import Endings
 from actors.metrics import LoopStats
 from actors.perception import PerceptionNetworks, PerceptionStep
@@ -51,9 +50,12 @@ def test_faces_are_read_only_where_expressions_are_named(
     detector = Detector(load_engine(DETECTION_NANO, ENGINE, from_uint8=True))
     networks = PerceptionNetworks(detector, SimpleNamespace(), reader, "none")  # type: ignore[arg-type]
     index = SimpleNamespace(available=True)
-    step = PerceptionStep(PerceptionConfig(), networks, index, LoopStats())  # type: ignore[arg-type]
+    config = PerceptionConfig(streams=(StreamRule(compute=compute, freshness="all"),))
+    step = PerceptionStep(config, networks, index, LoopStats())  # type: ignore[arg-type]
     endings = Endings(lambda record: None)
-    step.infer([DecodedFrame(record_of(image), StreamRule(compute=compute), image, 1)], endings)
+    prepared = step.prepare([record_of(image)], endings)
+    assert prepared is not None
+    step.infer(prepared, endings)
     batch = endings.build(LoopStats(), 0)
     assert (len(batch.results), len(batch.deadletters)) == (topics, 0)
     assert reader.asked == asked
