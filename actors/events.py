@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from actors.config import StreamRule
 from gallery.schema import Match
 from models.expression import EXPRESSIONS, Reading
+from models.tracking import Split
 from streams.cloudevents import result_record
-from streams.messages import Expression, ExpressionsResult, Face, Identity, PeopleResult, Person
+from streams.messages import Expression, ExpressionsResult, Face, Identity, PeopleResult, Person, TrackSplit
 from streams.outcomes import ResultRecord
 from streams.records import FrameRecord
 
@@ -34,8 +36,8 @@ class PersonSeen:
     score: float
     track_id: int | None = None
     match: Match | None = None
-    unasked: NDArray[np.float32] | None = None
-    """float32 [D]: the embedding of one whose gallery could not be asked."""
+    embedding: NDArray[np.float32] | None = None
+    """float32 [D] of unit norm; None where the stream names no identities."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,11 @@ class FaceSeen:
 
 
 def frame_results(
-    record: FrameRecord, rule: StreamRule, people: list[PersonSeen], faces: list[FaceSeen]
+    record: FrameRecord,
+    rule: StreamRule,
+    people: list[PersonSeen],
+    faces: list[FaceSeen],
+    splits: Sequence[Split] = (),
 ) -> list[ResultRecord]:
     """One record for each topic that the stream asks for, also where nobody was found."""
     frame: dict[str, Any] = {
@@ -62,7 +68,11 @@ def frame_results(
     }
     records: list[ResultRecord] = []
     if "people" in rule.compute:
-        found = PeopleResult(**frame, people=tuple(_person(person, rule) for person in people))
+        found = PeopleResult(
+            **frame,
+            people=tuple(_person(person, rule) for person in people),
+            splits=tuple(TrackSplit(track_id=one.before, new_track_id=one.after) for one in splits),
+        )
         records.append(result_record(record, found))
     if "expressions" in rule.compute:
         records.append(result_record(record, ExpressionsResult(**frame, faces=tuple(_face(face) for face in faces))))

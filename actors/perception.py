@@ -17,6 +17,7 @@ from actors.decoding import DecodedFrame, FrameDecoder
 from actors.endings import Endings, isolate
 from actors.errors import EngineLostError, UnconfiguredStreamError
 from actors.events import NO_GALLERY, UNAVAILABLE, FaceSeen, PersonSeen, frame_results, rounded_box
+from actors.following import Following
 from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
 from actors.sightings import SightingsWriter
@@ -25,7 +26,7 @@ from gallery.errors import GalleryError, UnknownGalleryError
 from gallery.index import GalleryIndex
 from gallery.schema import Match, Sighting
 from models.detection import FACE, PERSON, Detections
-from models.tracking import Tracker
+from models.tracking import Split
 from streams.messages import DropReason
 from streams.records import FrameRecord
 
@@ -59,6 +60,7 @@ class DetectedFrame:
     frame: DecodedFrame
     people: list[PersonSeen] = field(default_factory=list)
     faces: list[FaceSeen] = field(default_factory=list)
+    splits: tuple[Split, ...] = ()
 
 
 class PerceptionStep:
@@ -81,7 +83,7 @@ class PerceptionStep:
         self._missed = missed
         self._deadline = Deadline(self._rule)
         self._decoder = FrameDecoder(config.loop.decode_threads, config.loop.stream_idle_s, networks.detector.long_side)
-        self._trackers = StreamStates(lambda _: _TrackerState(config), config.loop.stream_idle_s)
+        self._followed = StreamStates(lambda _: Following(config), config.loop.stream_idle_s)
         self._warned_s = -WARN_EVERY_S
 
     def prepare(self, frames: Sequence[FrameRecord], endings: Endings) -> list[DetectedFrame] | None:
@@ -106,16 +108,19 @@ class PerceptionStep:
         return (self._detect(fresh, endings) or None) if fresh else None
 
     def infer(self, prepared: list[DetectedFrame], endings: Endings) -> None:
-        """Track, embed, match, read: each network sees the frames of all streams in one batch."""
+        """Embed, track, match, read: each network sees the frames of all streams in one batch."""
         self._stats.batch(len(prepared))
-        sightings = self._track(prepared, endings)
-        sightings = self._identify(sightings, endings)
+        sightings = self._embed(prepared, endings)
+        sightings = self._track(sightings, endings)
+        self._match(sightings)
         sightings = self._express(sightings, endings)
         for sighting in sightings:
             _link_faces(sighting)
             endings.result(
                 sighting.frame.record,
-                frame_results(sighting.frame.record, sighting.frame.rule, sighting.people, sighting.faces),
+                frame_results(
+                    sighting.frame.record, sighting.frame.rule, sighting.people, sighting.faces, sighting.splits
+                ),
             )
             self._note(sighting)
 
@@ -126,18 +131,18 @@ class PerceptionStep:
     def forget_inferred(self, places: Sequence[tuple[str, int]]) -> None:
         """The same for the trackers."""
         if places:
-            self._trackers.drop_partitions(places)
-        self._trackers.expire()
+            self._followed.drop_partitions(places)
+        self._followed.expire()
 
     def close(self) -> None:
         """Let go of all streams."""
         self._decoder.close()
-        self._trackers.close()
+        self._followed.close()
 
     @property
     def streams(self) -> int:
         """Streams that are remembered."""
-        return max(len(self._decoder), len(self._trackers))
+        return max(len(self._decoder), len(self._followed))
 
     @property
     def waiting_for(self) -> str | None:
@@ -201,18 +206,18 @@ class PerceptionStep:
         for sighting in sightings:
             record = sighting.frame.record
             if "people" in sighting.frame.rule.compute:
-                tracker = self._trackers.of(record.stream_id, (record.origin.topic, record.origin.partition))
+                followed = self._followed.of(record.stream_id, (record.origin.topic, record.origin.partition))
                 try:
-                    tracker.update(sighting)
+                    sighting.splits = followed.follow(sighting.frame, sighting.people)
                 except Exception as error:  # noqa: BLE001 the tracker's own failure; its state may be half changed
-                    self._trackers.reset(record.stream_id)
+                    self._followed.reset(record.stream_id)
                     endings.bury(record, error)
                     continue
             kept.append(sighting)
         self._stats.stage("track", time.perf_counter() - began_s)
         return kept
 
-    def _identify(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
+    def _embed(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
         asked = [one for one in sightings if "identities" in one.frame.rule.compute and one.people]
         if not asked:
             return sightings
@@ -224,27 +229,32 @@ class PerceptionStep:
 
         began_s = time.perf_counter()
         found = isolate(embed, asked)
-        self._stats.stage("embed", time.perf_counter() - began_s)
-        began_s = time.perf_counter()
         failed: set[int] = set()
-        by_gallery: dict[str, list[tuple[PersonSeen, NDArray[np.float32]]]] = {}
         for one, vectors in zip(asked, found, strict=True):
             if isinstance(vectors, Exception):
                 endings.bury(one.frame.record, vectors)
                 failed.add(id(one))
-            else:
-                pairs = by_gallery.setdefault(one.frame.rule.gallery, [])
-                pairs.extend(zip(one.people, vectors, strict=True))
-        for gallery, pairs in by_gallery.items():
-            matches = self._match(np.stack([vector for _, vector in pairs]), gallery)
-            for (person, vector), match in zip(pairs, matches, strict=True):
-                person.match = match
-                if match is not None and match.status == "unavailable":
-                    person.unasked = vector
-        self._stats.stage("match", time.perf_counter() - began_s)
+                continue
+            for person, vector in zip(one.people, vectors, strict=True):
+                person.embedding = vector
+        self._stats.stage("embed", time.perf_counter() - began_s)
         return [one for one in sightings if id(one) not in failed]
 
-    def _match(self, embeddings: NDArray[np.float32], gallery: str) -> Sequence[Match | None]:
+    def _match(self, sightings: Sequence[DetectedFrame]) -> None:
+        began_s = time.perf_counter()
+        by_gallery: dict[str, list[tuple[PersonSeen, NDArray[np.float32]]]] = {}
+        for one in sightings:
+            for person in one.people:
+                if person.embedding is not None:
+                    by_gallery.setdefault(one.frame.rule.gallery, []).append((person, person.embedding))
+        for gallery, pairs in by_gallery.items():
+            matches = self._look_up(np.stack([vector for _, vector in pairs]), gallery)
+            for (person, _), match in zip(pairs, matches, strict=True):
+                person.match = match
+        if by_gallery:
+            self._stats.stage("match", time.perf_counter() - began_s)
+
+    def _look_up(self, embeddings: NDArray[np.float32], gallery: str) -> Sequence[Match | None]:
         try:
             return self._index.match(embeddings, gallery, epoch=self._networks.epoch)
         except UnknownGalleryError as error:
@@ -283,7 +293,8 @@ class PerceptionStep:
         record, gallery = sighting.frame.record, sighting.frame.rule.gallery
         for number, person in enumerate(sighting.people):
             match = person.match
-            if match is None or (match.identity_id is None and person.unasked is None):
+            unasked = match is not None and match.status == "unavailable"
+            if match is None or (match.identity_id is None and not unasked):
                 continue
             seen = Sighting(
                 event_id=f"{record.origin}#{number}",
@@ -294,8 +305,8 @@ class PerceptionStep:
                 track_id=person.track_id,
                 box_xyxy=rounded_box(person.box_xyxy),
             )
-            if person.unasked is not None and self._missed is not None:
-                self._missed.add(gallery, person.unasked, seen)
+            if unasked and person.embedding is not None and self._missed is not None:
+                self._missed.add(gallery, person.embedding, seen)
             elif match.identity_id is not None and self._sightings is not None:
                 self._sightings.add(gallery, seen)
 
@@ -303,31 +314,6 @@ class PerceptionStep:
         if time.monotonic() - self._warned_s >= WARN_EVERY_S:
             self._warned_s = time.monotonic()
             logger.warning("identities are not matched: %s", error)
-
-
-@dataclass(frozen=True, slots=True)
-class _People:
-    boxes_xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-
-class _TrackerState:
-    """One stream's tracker."""
-
-    def __init__(self, config: PerceptionConfig) -> None:
-        self._tracker = Tracker(config.tracking)
-
-    def update(self, sighting: DetectedFrame) -> None:
-        people = sighting.people
-        boxes = np.array([person.box_xyxy for person in people], np.float32).reshape(-1, 4)
-        scores = np.array([person.score for person in people], np.float32)
-        image = sighting.frame.image_bgr if sighting.frame.reduce == 1 else None
-        ids = self._tracker.update(_People(boxes, scores), image, sighting.frame.record.captured_at_ns / 1e9)
-        for person, track_id in zip(people, ids, strict=True):
-            person.track_id = int(track_id) if track_id >= 0 else None
-
-    def close(self) -> None:
-        self._tracker.reset()
 
 
 def _sighting(frame: DecodedFrame, detections: Detections) -> DetectedFrame:

@@ -1,4 +1,4 @@
-"""HOTA, IDF1 and MOTA of our detector and tracker on MOTChallenge folders, beside peers' detections.
+"""HOTA, IDF1 and MOTA of our detector, ReID and tracker on MOTChallenge folders, beside peers' detections.
 
     python -m benchmarks.mot FOLDER                               # one sequence, or a folder of them
     python -m benchmarks.mot FOLDER --peer yolox_nano --given     # the same tracker on other detections
@@ -29,6 +29,7 @@ from foveal.videofile import VideoFile
 from models.detection import DETECTION_NANO, PERSON, Detections, Detector
 from models.detection.peers import PEERS, find_with
 from models.engine import load_engine
+from models.reid import REID_NANO, Embedder
 from models.tracking import Tracker
 from streams.messages import Identity, PeopleResult, Person
 
@@ -38,19 +39,28 @@ GIVEN = "det.txt"
 
 Image = NDArray[np.uint8]
 Find = Callable[[Image, int], Detections]
+Embed = Callable[[Image, NDArray[np.float32]], NDArray[np.float32]]
 Show = Callable[[Image, int, Detections, NDArray[np.int64]], None]
 
 
 def track_sequence(
-    sequence: MotSequence, find: Find, tracker: Tracker, *, least_score: float = 0.0, show: Show | None = None
+    sequence: MotSequence,
+    find: Find,
+    tracker: Tracker,
+    *,
+    embed: Embed | None = None,
+    least_score: float = 0.0,
+    show: Show | None = None,
 ) -> list[str]:
-    """Its tracks, in MOTChallenge's lines; numbers from 1. `find` gets the picture and the frame's number, from 1."""
+    """Its tracks, in MOTChallenge's lines; numbers from 1. `find` gets the picture and the frame's number, from 1;
+    `embed` tells how the people in boxes float32 [N, 4] of a picture look."""
     lines: list[str] = []
     for number in range(1, len(sequence.frames) + 1):
         image = sequence.read(number)
         found = find(image, number)
         people = found.where((found.classes == PERSON) & (found.scores >= least_score))
-        ids = tracker.update(people, image, number / sequence.fps)
+        looks = None if embed is None else embed(image, people.boxes_xyxy)
+        ids = tracker.update(people, image, number / sequence.fps, embeddings=looks)
         for who, box, score in zip(ids, people.boxes_xyxy, people.scores, strict=True):
             if who >= 0:
                 left, top, right, bottom = (float(edge) for edge in box)
@@ -70,7 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MotFolderError as error:
         raise SystemExit(f"error: {error}") from error
     rows: list[dict[str, Any]] = []
-    with load_engine(DETECTION_NANO, config.engine, from_uint8=True) as engine:
+    with (
+        load_engine(DETECTION_NANO, config.engine, from_uint8=True) as engine,
+        load_engine(REID_NANO, config.engine, from_uint8=True) as looks,
+    ):
+        embedder = Embedder(looks)
+        embed = None if options.no_looks else lambda image, boxes: embedder.embed([image], [boxes])
         ours = Detector(engine, threshold=config.perception.detector_threshold)
         finders: dict[str, Callable[[MotSequence], Find]] = {DETECTION_NANO.stem: lambda _: _ours(ours)}
         finders |= {name: _peer(name, options.mirror) for name in options.peer}
@@ -78,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             finders[GIVEN] = _given
         for name, finder in finders.items():
             out = options.out if name == DETECTION_NANO.stem else None
-            rows += _measure(name, finder, sequences, config, options.benchmark, out)
+            rows += _measure(name, finder, sequences, config, embed, options.benchmark, out)
     mine = next(row for row in rows if row["detections"] == DETECTION_NANO.stem and row["sequence"] == "COMBINED")
     print(json.dumps({key: mine[key] for key in ("HOTA", "IDF1", "MOTA")} | {"unit": "percent", "rows": rows}))
 
@@ -88,6 +103,7 @@ def _measure(
     finder: Callable[[MotSequence], Find],
     sequences: Sequence[MotSequence],
     config: AppConfig,
+    embed: Embed | None,
     benchmark: str | None,
     out: Path | None,
 ) -> list[dict[str, Any]]:
@@ -100,8 +116,9 @@ def _measure(
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 show = _shower(sequence, stack.enter_context(VideoFile(out / f"{sequence.name}.mp4", sequence.fps)))
+            least_score = config.perception.detector_threshold
             tracks[sequence.name] = track_sequence(
-                sequence, finder(sequence), tracker, least_score=config.perception.detector_threshold, show=show
+                sequence, finder(sequence), tracker, embed=embed, least_score=least_score, show=show
             )
         frames += len(sequence.frames)
     per_s = round(frames / (time.perf_counter() - began_s), 1)
@@ -165,6 +182,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="a sequence's folder, or a folder of them")
     parser.add_argument("--peer", choices=people, action="append", default=[], help="may be given repeatedly")
     parser.add_argument("--mirror", type=Path, default=mirror, help="folder of the peers' files")
+    parser.add_argument("--no-looks", action="store_true", help="without ReID: by motion and overlap alone")
     parser.add_argument("--given", action="store_true", help="also the detections of det/det.txt")
     parser.add_argument("--benchmark", choices=("MOT15", "MOT16", "MOT17", "MOT20"), help="whose rules hold")
     parser.add_argument("--config", type=Path, help="settings of the service in YAML")

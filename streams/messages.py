@@ -34,6 +34,7 @@ __all__ = [
     "Person",
     "RenderResult",
     "ResetReason",
+    "TrackSplit",
 ]
 
 ExpressionName = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
@@ -109,10 +110,18 @@ class Person(Message):
     identity: Identity
 
 
+class TrackSplit(Message):
+    """A track turned out to show another person than before: from this frame on it has another number."""
+
+    track_id: int = Field(ge=0)
+    new_track_id: int = Field(ge=0)
+
+
 class PeopleResult(FrameResult):
     """`foveal.people`: the people of one frame."""
 
     people: tuple[Person, ...]
+    splits: tuple[TrackSplit, ...] = ()
 
 
 class Expression(Message):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["Method", "TrackingConfig"]
+__all__ = ["CameraMotionMode", "Method", "TrackingConfig"]
 
 Method = Literal["bytetrack", "ocsort", "botsort", "cbiou", "sort"]
+CameraMotionMode = Literal["auto", "always", "off"]
 
 
 class TrackingConfig(BaseModel):
@@ -27,7 +28,15 @@ class TrackingConfig(BaseModel):
     confirm_frames: int = Field(default=2, ge=1, le=30)
     lost_s: float = Field(default=1.5, ge=0, le=60)
     frame_rate: float = Field(default=30.0, gt=0, le=1000)
-    camera_motion: bool = False
+    camera_motion: CameraMotionMode = "auto"
+    same_cosine: float = Field(default=0.5, ge=-1, le=1)
+    different_cosine: float = Field(default=0.2, ge=-1, le=1)
+    remember_s: float = Field(default=10.0, ge=0, le=600)
+
+    @field_validator("camera_motion", mode="before")
+    @classmethod
+    def _yaml_says_no(cls, value: object) -> object:
+        return {True: "always", False: "off"}[value] if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _in_order(self) -> TrackingConfig:
@@ -36,6 +45,10 @@ class TrackingConfig(BaseModel):
                 f"new_score: expected at least high_score ({self.high_score}), got {self.new_score}; "
                 "raise tracking.new_score or lower tracking.high_score"
             )
-        if self.camera_motion and self.method != "botsort":
+        if self.camera_motion == "always" and self.method != "botsort":
             raise ValueError(f"camera_motion: only botsort makes up for it, got method {self.method}")
+        if self.same_cosine <= self.different_cosine:
+            raise ValueError(
+                f"same_cosine: expected more than different_cosine ({self.different_cosine}), got {self.same_cosine}"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Follow people through one stream with a tracker of the `trackers` package (docs/adr/0003)."""
+"""Follow people through one stream: a tracker of the `trackers` package (docs/adr/0003), with how people look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.tracking.appearance import Appearances, Split
+from models.tracking.association import LikenessIoU
+from models.tracking.camera import CameraMotion
 from models.tracking.config import TrackingConfig
 
 __all__ = ["Boxes", "Tracker"]
@@ -36,23 +39,38 @@ class Tracker:
         self.config = config or TrackingConfig()
         self._supervision = importlib.import_module("supervision")
         self._tracker = _make(self.config)
-        self._first_id = 0  # what the package's 0 is called here
-        self._next_id = 0
+        self._camera: CameraMotion | None = None
+        self._likeness: LikenessIoU | None = None
+        if self.config.method == "botsort":
+            self._likeness = self._tracker.iou = LikenessIoU(self._tracker, self.config)
+            if self.config.camera_motion != "off":
+                self._camera = self._tracker.cmc = CameraMotion(always=self.config.camera_motion == "always")
+        self._appearances = Appearances(self.config)
+        self._splits: list[Split] = []
         self._last_s: float | None = None
         self._shift_s = 0.0
+        self._frames = 0
 
     def update(
-        self, detections: Boxes, frame_bgr: NDArray[np.uint8] | None = None, captured_at_s: float | None = None
+        self,
+        detections: Boxes,
+        frame_bgr: NDArray[np.uint8] | None = None,
+        captured_at_s: float | None = None,
+        *,
+        embeddings: NDArray[np.float32] | None = None,
+        frame_scale: float = 1.0,
     ) -> NDArray[np.int64]:
         """The track of each detection of the next frame.
 
-        `frame_bgr` uint8 [H, W, 3] is used with `camera_motion` only. `captured_at_s` is the frame's
-        capture time: motion is predicted over the time that really passed, so a dropped frame does no harm. Give it
-        for every frame of a stream or for none. A time that does not rise is taken as just after the last; one
+        `frame_bgr` uint8 [H, W, 3] shows how the camera moves; `frame_scale` is how many pixels of the boxes one of its
+        pixels is. `embeddings` float32 [N, D], unit norm, are how the detected people look. `captured_at_s` is the
+        frame's capture time: motion is predicted over the time that really passed, so a dropped frame does no harm.
+        Give it for every frame of a stream or for none. A time that does not rise is taken as just after the last; one
         that goes back by more than `lost_s` as a clock set anew.
-        Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number is never given to
-        a second track of the stream, not even after `reset`.
-        Raises: ValueError if boxes and scores differ in number or are not finite.
+        Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number means one person: it
+        is given again only to somebody who was lost and, by his looks, has come back; never after `reset`. `splits`
+        tells of numbers whose track turned out to show somebody else.
+        Raises: ValueError if boxes, scores and embeddings differ in number or are not finite.
         """
         boxes, scores = detections.boxes_xyxy, detections.scores
         count = len(scores)
@@ -60,28 +78,39 @@ class Tracker:
             raise ValueError(
                 f"expected finite boxes [{count}, 4] and scores [{count}], got {boxes.shape} {scores.shape}"
             )
+        if embeddings is not None and (len(embeddings) != count or not np.isfinite(embeddings).all()):
+            raise ValueError(f"expected {count} finite embeddings, got {embeddings.shape}")
         rows = self._supervision.Detections(
             xyxy=boxes.astype(np.float64),
             confidence=scores.astype(np.float64),
             class_id=np.arange(count),  # the package changes the order and may leave rows out
         )
-        tracked = self._tracker.update(rows, self._frame(frame_bgr), self._rising(captured_at_s))
+        if self._likeness is not None:
+            self._likeness.look(rows.xyxy, scores, embeddings, self._appearances)
+        if self._camera is not None:
+            self._camera.scale = frame_scale
+        at_s = self._rising(captured_at_s)
+        tracked = self._tracker.update(rows, frame_bgr if self._camera is not None else None, at_s)
         ids = np.full(count, UNCONFIRMED, np.int64)
         if len(tracked):
-            own = np.asarray(tracked.tracker_id, np.int64)
-            ids[tracked.class_id] = np.where(own < 0, UNCONFIRMED, own + self._first_id)
-            self._next_id = max(self._next_id, int(ids.max()) + 1)
-        return ids
+            ids[tracked.class_id] = np.asarray(tracked.tracker_id, np.int64)
+        self._frames += 1
+        now_s = at_s if at_s is not None else self._frames / self.config.frame_rate
+        numbers, self._splits = self._appearances.number(now_s, ids, boxes, embeddings)
+        return numbers
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those that the last update found."""
+        return tuple(self._splits)
 
     def reset(self) -> None:
         """Forget every track, as after a cut or when a stream starts afresh; numbers go on."""
         self._tracker.reset()
-        self._first_id = self._next_id
+        self._appearances = Appearances(self.config, self._appearances.next_number)
+        self._splits = []
         self._last_s = None
         self._shift_s = 0.0
-
-    def _frame(self, frame_bgr: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-        return frame_bgr if self.config.camera_motion else None  # trackers without it warn about a frame
 
     def _rising(self, captured_at_s: float | None) -> float | None:
         """The package skips a frame whose time is before the last one's. A clock set back goes on from there."""
@@ -116,7 +145,7 @@ def _make(config: TrackingConfig) -> Any:
                 **confirm,
                 **high,
                 **new,
-                enable_cmc=config.camera_motion,
+                enable_cmc=config.camera_motion != "off",
                 instant_first_frame_activation=False,
             )
         case "cbiou":

@@ -26,6 +26,7 @@ from streams.messages import (
     PeopleResult,
     Person,
     RenderResult,
+    TrackSplit,
 )
 from streams.records import FrameRecord, Origin, RawRecord
 from streams.schema import documents, stale_documents
@@ -43,6 +44,7 @@ PEOPLE = PeopleResult(
             identity=Identity(status="known", gallery="g", identity_id="7", name="Ada", score=0.8, margin=0.2),
         ),
     ),
+    splits=(TrackSplit(track_id=2, new_track_id=4),),
 )
 READ = Expression(
     probabilities=dict(zip(EXPRESSIONS, (0.1, 0.1, 0.1, 0.4, 0.1, 0.1, 0.1), strict=True)),

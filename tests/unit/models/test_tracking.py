@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.tracking import street
+from benchmarks.tracking import run, street
 from models.tracking import Tracker, TrackingConfig
 from models.tracking.config import Method
 
@@ -112,8 +112,8 @@ def test_boxes_that_are_not_finite_are_refused(bad: float) -> None:
 
 def test_a_moving_camera_is_made_up_for_only_by_botsort() -> None:
     with pytest.raises(ValueError, match="camera_motion"):
-        TrackingConfig(method="sort", camera_motion=True)
-    tracker = Tracker(TrackingConfig(camera_motion=True))
+        TrackingConfig(method="sort", camera_motion="always")
+    tracker = Tracker(TrackingConfig(camera_motion="always"))
     frame = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     assert [tracker.update(people(100), frame).tolist() for _ in range(3)][-1] == [0]
 
@@ -125,8 +125,6 @@ def test_scores_in_disorder_are_refused() -> None:
 
 def test_the_street_is_followed_well() -> None:
     """A floor well under what `python -m benchmarks.tracking` measures, so that a worse default is noticed."""
-    from benchmarks.tracking import _run
-
-    result = _run(Tracker(TrackingConfig(frame_rate=25)), street(0, walkers=8, frames=120))
+    result = run(Tracker(TrackingConfig(frame_rate=25)), street(0, walkers=8, frames=120), looks=False)
     assert result["IDF1"] > 0.75
     assert result["switches"] <= 6
