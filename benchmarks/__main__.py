@@ -43,7 +43,7 @@ class _Amounts:
     waves: int
 
 
-FULL = _Amounts((1, 4, 16), 320, 3, 480, 1000, 20)
+FULL = _Amounts((1, 4, 16), 480, 5, 480, 1000, 20)
 QUICK = _Amounts((1, 4), 96, 1, 60, 40, 4)
 
 

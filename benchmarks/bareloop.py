@@ -56,8 +56,8 @@ class BareLoop:
         """Milliseconds of each frame of the footage alone, the median of `repeats`."""
         times: list[list[float]] = [[] for _ in self._footage.jpegs]
         for _ in range(repeats):
-            for mine in times:
-                batch = self._batch(["bare-one"], 1)
+            for picture, mine in zip(self._footage.jpegs, times, strict=True):
+                batch = self._batch(["bare-one"], [picture])
                 began = time.perf_counter()
                 self._work(batch)
                 mine.append(1e3 * (time.perf_counter() - began))
@@ -100,17 +100,19 @@ class BareLoop:
 
     def _batches(self, streams: int, frames: int) -> list[list[FrameRecord]]:
         names = [f"bare-{streams}-{index}" for index in range(streams)]
+        pictures = [self._footage.picture(index, streams) for index in range(frames)]
         size = self._config.loop.max_batch_frames
-        return [self._batch(names, min(size, frames - at)) for at in range(0, frames, size)]
+        return [self._batch(names, pictures[at : at + size]) for at in range(0, frames, size)]
 
-    def _batch(self, names: Sequence[str], count: int) -> list[FrameRecord]:
+    def _batch(self, names: Sequence[str], pictures: Sequence[bytes]) -> list[FrameRecord]:
         intake = Intake.for_frames()
-        found, dead = intake.accept([self._raw(names[index % len(names)]) for index in range(count)])
+        raws = [self._raw(names[index % len(names)], picture) for index, picture in enumerate(pictures)]
+        found, dead = intake.accept(raws)
         if dead:
             raise RuntimeError(f"the bare loop's own frames are refused: {dead[0].message}")
         return found
 
-    def _raw(self, stream_id: str) -> RawRecord:
+    def _raw(self, stream_id: str, picture: bytes) -> RawRecord:
         seq = self._seqs.get(stream_id, 0)
         self._seqs[stream_id] = seq + 1
         self._offset += 1
@@ -125,7 +127,7 @@ class BareLoop:
             origin=Origin("bare", 0, self._offset),
             key=stream_id.encode(),
             headers=tuple(encode(headers)),
-            value=self._footage.jpegs[seq % len(self._footage.jpegs)],
+            value=picture,
             appended_at_ms=time.time_ns() // 1_000_000,
         )
 

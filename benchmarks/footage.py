@@ -29,6 +29,15 @@ class Footage:
     height: int
     jpegs: list[bytes]
 
+    def picture(self, index: int, streams: int) -> bytes:
+        """The `index`-th frame of a run over `streams` streams, round robin.
+
+        Each stream begins at a place of its own and every run at the same ones, so that runs of any number of streams,
+        and what they are compared with, show the same people.
+        """
+        stream, seq = index % streams, index // streams
+        return self.jpegs[(seq + stream * len(self.jpegs) // streams) % len(self.jpegs)]
+
 
 def load_footage(count: int, size_wh: tuple[int, int] = (1280, 720)) -> Footage:
     """The first `count` frames, resized, as JPEG of quality 90."""

@@ -90,9 +90,9 @@ def _percentiles(values: Any) -> dict[str, float]:
 def _play(config: StreamsConfig, footage: Footage, frames: int, fps: float) -> None:
     with Sender(config, footage) as sender:
         # The first one waits for the client to learn of the topic: were the clock running, the rest would come at once.
-        sender.send("paced-0")
+        sender.send("paced-0", footage.jpegs[0])
         sender.flush()
         began = time.monotonic() + SETTLE_S
         for index in range(1, frames):
             time.sleep(max(0.0, began + index / fps - time.monotonic()))
-            sender.send(f"paced-{index % STREAMS}")
+            sender.send(f"paced-{index % STREAMS}", footage.jpegs[index // STREAMS % len(footage.jpegs)])

@@ -85,7 +85,7 @@ def running_service(config: AppConfig) -> Iterator[LocalSession]:
 
 
 class Sender:
-    """One producer for any number of streams; each stream has its own numbers and walks through the footage.
+    """One producer for any number of streams; each stream has its own numbers.
 
     On librdkafka, which takes least of the processor from what is measured.
     """
@@ -100,8 +100,8 @@ class Sender:
             native_options(config, log) | {"linger.ms": 0, "acks": "all", "message.max.bytes": largest}
         )
 
-    def send(self, stream_id: str) -> None:
-        """Send the stream's next frame."""
+    def send(self, stream_id: str, payload: bytes) -> None:
+        """Send the stream's next frame, a picture of the footage."""
         seq = self._seqs.get(stream_id, 0)
         self._seqs[stream_id] = seq + 1
         headers = SentFrameHeaders(
@@ -111,7 +111,6 @@ class Sender:
             width=self._footage.width,
             height=self._footage.height,
         )
-        payload = self._footage.jpegs[seq % len(self._footage.jpegs)]
         self._producer.produce(
             self._topic,
             key=stream_id.encode(),
@@ -124,7 +123,7 @@ class Sender:
     def fill(self, stream_ids: Sequence[str], frames: int) -> int:
         """Send `frames` frames, round robin, as fast as the broker takes them; returns when it had the last, ms."""
         for index in range(frames):
-            self.send(stream_ids[index % len(stream_ids)])
+            self.send(stream_ids[index % len(stream_ids)], self._footage.picture(index, len(stream_ids)))
         self.flush()
         return self._appended_ms
 
