@@ -11,6 +11,7 @@ from actors.perception import PerceptionStep
 from actors.reconstruction import ReconstructionStep
 from actors.replica import StreamReplica
 from actors.sightings import SightingsWriter
+from actors.unknown import UnknownPeople
 from gallery.index import GalleryIndex
 from gallery.store import GalleryStore
 from streams.intake import Intake
@@ -46,6 +47,8 @@ class PerceptionActor(StreamReplica):
         )
         if config.make_up_s > 0:
             self._missed.start()
+        self._unknown = UnknownPeople(self._store, self._index, epoch=self._networks.epoch)
+        self._unknown.start()
         return StreamLoop(
             streams,
             topic=topic,
@@ -59,6 +62,7 @@ class PerceptionActor(StreamReplica):
                 stats,
                 self._sightings,
                 self._missed if config.make_up_s > 0 else None,
+                self._unknown,
             ),
             stats=stats,
             config=config.loop,
@@ -69,6 +73,7 @@ class PerceptionActor(StreamReplica):
     def _close(self) -> None:
         self._sightings.close()
         self._missed.close()
+        self._unknown.close()
         self._index.stop()
         self._store.close()
 

@@ -124,6 +124,7 @@ def _identity(match: Match | None, rule: StreamRule) -> Identity:
         score=None if match.score is None else round(match.score, SCORE_DECIMALS),
         margin=None if match.margin is None else round(match.margin, SCORE_DECIMALS),
         probability=None if match.probability is None else round(match.probability, SCORE_DECIMALS),
+        provisional=match.provisional,
     )
 
 

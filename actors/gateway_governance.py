@@ -15,7 +15,8 @@ from gallery import changes
 from gallery.calibration import calibrate_gallery
 from gallery.health import GalleryCheck, check_gallery
 from gallery.proof import RemovalReceipt, prove
-from gallery.schema import Calibration, Change, GalleryInfo
+from gallery.provisional import name_identity, set_policy
+from gallery.schema import Calibration, Change, GalleryInfo, Identity, ProvisionalPolicy
 from gallery.store import GalleryStore
 from gallery.transfer import Transferred, export_gallery, import_gallery
 
@@ -58,6 +59,14 @@ class Calibrate(_Body):
 
 class Expiry(_Body):
     expire_after_s: int | None = Field(ge=1, description="null keeps everybody")
+
+
+class Provisional(_Body):
+    policy: ProvisionalPolicy | None = Field(description="null remembers nobody new")
+
+
+class Naming(_Body):
+    name: str = Field(min_length=1, max_length=1_000)
 
 
 def add_governance(app: FastAPI, store: GalleryStore) -> None:
@@ -113,6 +122,17 @@ def add_governance(app: FastAPI, store: GalleryStore) -> None:
         """Let identities go that were neither seen nor changed for so long."""
         store.set_expiry(gallery, body.expire_after_s, reason=body.reason)
         return store.info(gallery)
+
+    @app.put("/v1/galleries/{gallery}/provisional", tags=["government"])
+    def provisional(gallery: str, body: Provisional) -> GalleryInfo:
+        """Remember unknown people as provisional identities, or no more of them."""
+        set_policy(store, gallery, body.policy, reason=body.reason)
+        return store.info(gallery)
+
+    @app.put("/v1/galleries/{gallery}/identities/{identity_id}/name", tags=["identities"])
+    def name(gallery: str, identity_id: str, body: Naming) -> Identity:
+        """Name an identity; a provisional one is known from then on."""
+        return store.show(gallery, name_identity(store, gallery, identity_id, body.name, reason=body.reason))
 
     @app.get("/v1/galleries/{gallery}/check", tags=["government"])
     def check(gallery: str) -> GalleryCheck:

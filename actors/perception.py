@@ -22,6 +22,7 @@ from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
 from actors.sightings import SightingsWriter
 from actors.streamstate import StreamStates
+from actors.unknown import UnknownPeople
 from gallery.errors import GalleryError, UnknownGalleryError
 from gallery.index import GalleryIndex
 from gallery.schema import Match, Sighting
@@ -74,6 +75,7 @@ class PerceptionStep:
         stats: LoopStats,
         sightings: SightingsWriter | None = None,
         missed: MissedMatches | None = None,
+        unknown: UnknownPeople | None = None,
     ) -> None:
         self._config = config
         self._networks = networks
@@ -81,6 +83,7 @@ class PerceptionStep:
         self._stats = stats
         self._sightings = sightings
         self._missed = missed
+        self._unknown = unknown
         self._deadline = Deadline(self._rule)
         self._decoder = FrameDecoder(config.loop.decode_threads, config.loop.stream_idle_s, networks.detector.long_side)
         self._followed = StreamStates(lambda _: Following(config), config.loop.stream_idle_s)
@@ -289,26 +292,28 @@ class PerceptionStep:
         return [one for one in sightings if id(one) not in failed]
 
     def _note(self, sighting: DetectedFrame) -> None:
-        """Known people are seen; whom the gallery could not be asked about is looked up when it can."""
+        """Who is known is seen, who is not may be remembered; whom the gallery could not be asked about, later."""
         record, gallery = sighting.frame.record, sighting.frame.rule.gallery
         for number, person in enumerate(sighting.people):
             match = person.match
-            unasked = match is not None and match.status == "unavailable"
-            if match is None or (match.identity_id is None and not unasked):
+            if match is None or person.embedding is None:
                 continue
             seen = Sighting(
                 event_id=f"{record.origin}#{number}",
-                identity_id=match.identity_id or "",
+                identity_id=match.identity_id or match.provisional or "",
                 stream_id=record.stream_id,
                 seen_at_ms=record.appended_at_ms,
                 score=match.score,
                 track_id=person.track_id,
                 box_xyxy=rounded_box(person.box_xyxy),
             )
-            if unasked and person.embedding is not None and self._missed is not None:
-                self._missed.add(gallery, person.embedding, seen)
-            elif match.identity_id is not None and self._sightings is not None:
+            if match.status == "unavailable":
+                if self._missed is not None:
+                    self._missed.add(gallery, person.embedding, seen)
+            elif seen.identity_id and self._sightings is not None:
                 self._sightings.add(gallery, seen)
+            if match.status == "unknown" and self._unknown is not None:
+                self._unknown.add(gallery, person.embedding, seen, sighting.frame.image_bgr, sighting.frame.reduce)
 
     def _warn(self, error: Exception) -> None:
         if time.monotonic() - self._warned_s >= WARN_EVERY_S:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery.errors import CalibrationError
-from gallery.schema import Calibration, check_embeddings
+from gallery.schema import Calibration, check_embeddings, is_provisional
 from gallery.store import GalleryStore
 
 __all__ = ["calibrate", "calibrate_gallery"]
@@ -48,6 +48,8 @@ def calibrate_gallery(
     rows: list[NDArray[np.float32]] = []
     owners: list[int] = []
     for number, identity in enumerate(store.load(gallery)):
+        if is_provisional(identity.identity_id, identity.name):
+            continue  # one person may be several of them
         for vector in identity.vectors:
             if vector.embedding is not None and vector.polarity == "positive" and vector.epoch == info.epoch:
                 rows.append(vector.embedding)

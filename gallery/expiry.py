@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gallery.errors import GalleryError
+from gallery.provisional import expire_provisional
 from gallery.store import GalleryStore
 
 __all__ = ["expiring"]
@@ -38,5 +39,7 @@ def _expire_all(store: GalleryStore) -> None:
         for info in store.list_galleries():
             if info.expire_after_s is not None and (gone := store.expire(info.name)):
                 log.info("%d identities of %s expired", len(gone), info.name)
+            if info.provisional is not None and (gone := expire_provisional(store, info.name)):
+                log.info("%d provisional identities of %s expired", len(gone), info.name)
     except GalleryError as error:
         log.warning("nobody expires now: %s", error)  # the next time, all that is due goes

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
 from gallery.follower import Follower, FollowState, Replica
-from gallery.schema import Candidate, Match, check_embeddings
+from gallery.schema import Candidate, Match, ProvisionalPolicy, check_embeddings
 from gallery.scores import drift
 from gallery.store import GalleryStore
 
@@ -20,6 +20,8 @@ __all__ = ["GalleryHealth", "GalleryIndex", "IndexHealth"]
 
 NAMED_KEYS = 20
 STOP_TIMEOUT_S = 10.0
+TOP_WITH_PROVISIONAL = 10
+"""So that provisional identities hide no known one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class GalleryIndex:
             _same_epoch(replica, epoch)
             if rows is None:
                 return []
-            ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=2)
+            top = 2 if replica.info.provisional is None else TOP_WITH_PROVISIONAL
+            ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
             replica.scores.add([best[0].score for best in ranked if best])
             calibration = replica.info.calibration
         return [Match.decide(best, threshold, calibration) for best in ranked]
@@ -135,6 +138,11 @@ class GalleryIndex:
         replica = self._replica(gallery)
         with replica.lock:
             return replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
+
+    def provisional(self, gallery: str) -> ProvisionalPolicy | None:
+        """How a gallery remembers unknown people; None: not at all, or there is no such gallery."""
+        replica = self._follower.replicas.get(gallery)
+        return None if replica is None else replica.info.provisional
 
     @property
     def available(self) -> bool:

@@ -37,7 +37,7 @@ class GalleryKeys:
     @property
     def meta(self) -> str:
         """Hash: schema, dimension, epoch, threshold, storage, generation, seq, created_at_ms, changes; where set also
-        calibration, expire_after_s, score_reference."""
+        calibration, expire_after_s, score_reference, provisional."""
         return f"{self.prefix}meta"
 
     @property

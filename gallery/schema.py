@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gallery.errors import CorruptVectorError, DimensionMismatchError, InvalidEmbeddingError
 
 __all__ = [
+    "PROVISIONAL",
     "Calibration",
     "Candidate",
     "Change",
@@ -21,6 +22,7 @@ __all__ = [
     "Match",
     "MatchStatus",
     "Polarity",
+    "ProvisionalPolicy",
     "Removed",
     "Sighting",
     "SightingsRecorded",
@@ -31,12 +33,16 @@ __all__ = [
     "decode_vector",
     "decode_vectors",
     "encode_vector",
+    "is_provisional",
     "vector_dtype",
 ]
 
 _DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 UNIT_NORM_TOLERANCE = 1e-3
 STORED_NORM_TOLERANCE = 1e-2  # float16 keeps 11 bits: 512 of them move a unit norm by under 1e-3
+
+PROVISIONAL = "provisional-"
+"""What the ids of provisional identities begin with."""
 
 MatchStatus = Literal["known", "unknown", "unavailable"]
 Polarity = Literal["positive", "negative"]
@@ -73,6 +79,21 @@ class Calibration(_Record):
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
 
+class ProvisionalPolicy(_Record):
+    """How a gallery remembers unknown people (see `gallery/provisional.py`)."""
+
+    at_most: int = Field(default=1_000, ge=1, le=100_000)
+    """Beyond it the longest unseen one goes."""
+    expire_after_s: int = Field(default=7 * 86_400, ge=1)
+    surer_by: float = Field(default=0.1, ge=0, le=1)
+    """Two of them are one person from the gallery's threshold and so much more on."""
+
+
+def is_provisional(identity_id: str, name: str | None) -> bool:
+    """Whether an identity was made for an unknown person whom nobody has named since."""
+    return name is None and identity_id.startswith(PROVISIONAL)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An identity and its cosine with the query, -1 to 1."""
@@ -100,18 +121,26 @@ class Match:
     """Score less that of the next best identity, 0 to 2; None with fewer than two identities."""
     probability: float | None = None
     """That the best identity is the right one, 0 to 1; None where the gallery is not calibrated."""
+    provisional: str | None = None
+    """The provisional identity that an `unknown` person is."""
 
     @classmethod
     def decide(cls, best: Sequence[Candidate], threshold: float, calibration: Calibration | None = None) -> Self:
-        """The decision on a query's nearest identities, best first: at least two where the gallery has them."""
-        if not best:
-            return cls("unknown")
-        first = best[0]
-        margin = first.score - best[1].score if len(best) > 1 else None
+        """The decision on a query's nearest identities, best first: at least two where the gallery has them.
+
+        Provisional ones do not change who is known, how surely, or by what margin.
+        """
+        named = [one for one in best if not is_provisional(one.identity_id, one.name)]
+        near = [one for one in best[:1] if one.score >= threshold and one not in named]
+        provisional = near[0].identity_id if near else None
+        if not named:
+            return cls("unknown", provisional=provisional)
+        first = named[0]
+        margin = first.score - named[1].score if len(named) > 1 else None
         probability = None if calibration is None else calibration.probability(first.score, margin)
         if first.score >= threshold:
             return cls("known", first.identity_id, first.name, first.score, margin, probability)
-        return cls("unknown", None, None, first.score, margin, probability)
+        return cls("unknown", None, None, first.score, margin, probability, provisional)
 
 
 class GalleryInfo(_Record):
@@ -129,6 +158,8 @@ class GalleryInfo(_Record):
     calibration: Calibration | None = None
     expire_after_s: int | None = None
     """Identities neither seen nor changed for so long are removed; None keeps them."""
+    provisional: ProvisionalPolicy | None = None
+    """How unknown people are remembered; None: they are not."""
 
 
 class StoredVector(_Record):

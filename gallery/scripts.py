@@ -11,6 +11,7 @@ __all__ = [
     "EXPIRE",
     "LOAD",
     "MERGE",
+    "NAME",
     "PURGE",
     "REMOVE",
     "REPORT",
@@ -33,6 +34,7 @@ MERGE = _script("prelude", "moving", "merge")
 SPLIT = _script("prelude", "moving", "split")
 UNDO = _script("prelude", "moving", "undo")
 REMOVE = _script("prelude", "remove")
+NAME = _script("prelude", "name")
 EXPIRE = _script("prelude", "expire")
 DROP = _script("prelude", "drop")
 PURGE = _script("prelude", "purge")

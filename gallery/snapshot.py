@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from gallery.errors import CorruptVectorError, GalleryServerError, UnknownGalleryError
 from gallery.keys import GalleryKeys
-from gallery.schema import Calibration, GalleryInfo, Polarity, decode_vector, decode_vectors, vector_dtype
+from gallery.schema import (
+    Calibration,
+    GalleryInfo,
+    Polarity,
+    ProvisionalPolicy,
+    decode_vector,
+    decode_vectors,
+    vector_dtype,
+)
 from gallery.scripts import LOAD
 
 __all__ = ["LoadedIdentity", "LoadedVector", "chunks", "load_gallery", "load_identities", "read_info"]
@@ -118,7 +126,7 @@ def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
 def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
     if text["schema"] != SCHEMA:
         raise ValueError(f"schema {text['schema']}, this version reads {SCHEMA}")
-    calibration = text.get("calibration")
+    calibration, provisional = text.get("calibration"), text.get("provisional")
     return GalleryInfo(
         name=gallery,
         dimension=int(text["dimension"]),
@@ -131,6 +139,7 @@ def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
         seq=int(text["seq"]),
         calibration=None if calibration is None else Calibration.model_validate_json(calibration),
         expire_after_s=int(text["expire_after_s"]) if "expire_after_s" in text else None,
+        provisional=None if provisional is None else ProvisionalPolicy.model_validate_json(provisional),
     )
 
 

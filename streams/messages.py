@@ -83,7 +83,8 @@ class Identity(Message):
 
     `unknown` means that the gallery was asked and nobody in it is near enough; `unavailable` that it could not be
     asked; `off` that the stream has no gallery. `margin` is how far `score` is above the next identity's; `probability`
-    that the best identity is the right one, where the gallery is calibrated.
+    that the best identity is the right one, where the gallery is calibrated. `provisional` is the id under which the
+    gallery remembers somebody unknown, where it does.
     """
 
     status: IdentityStatus
@@ -93,11 +94,14 @@ class Identity(Message):
     score: FiniteFloat | None = None
     margin: FiniteFloat | None = None
     probability: FiniteFloat | None = None
+    provisional: str | None = None
 
     @model_validator(mode="after")
     def _only_the_known_are_named(self) -> Self:
         if (self.status == "known") != (self.identity_id is not None):
             raise ValueError(f"status {self.status!r}: identity_id goes with 'known', and only with it")
+        if self.provisional is not None and self.status != "unknown":
+            raise ValueError(f"status {self.status!r}: provisional goes with 'unknown' only")
         return self
 
 
