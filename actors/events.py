@@ -12,13 +12,32 @@ from numpy.typing import NDArray
 from actors.config import StreamRule
 from gallery.schema import Match
 from models.expression import EXPRESSIONS, Reading
+from models.expression.timeline import Change
 from models.tracking import Split
 from streams.cloudevents import result_record
-from streams.messages import Expression, ExpressionsResult, Face, Identity, PeopleResult, Person, TrackSplit
+from streams.messages import (
+    Expression,
+    ExpressionChange,
+    ExpressionsResult,
+    Face,
+    Identity,
+    PeopleResult,
+    Person,
+    TrackSplit,
+)
 from streams.outcomes import ResultRecord
 from streams.records import FrameRecord
 
-__all__ = ["NO_GALLERY", "UNAVAILABLE", "FaceSeen", "PersonSeen", "expression_message", "frame_results", "rounded_box"]
+__all__ = [
+    "NO_GALLERY",
+    "UNAVAILABLE",
+    "FaceChange",
+    "FaceSeen",
+    "PersonSeen",
+    "expression_message",
+    "frame_results",
+    "rounded_box",
+]
 
 UNAVAILABLE = Match("unavailable")
 # There is no such gallery: nobody could be asked. On the wire that is `off`.
@@ -49,6 +68,16 @@ class FaceSeen:
     landmarks_xy: NDArray[np.float32]
     track_id: int | None = None
     reading: Reading | None = None
+    smoothed: Reading | None = None
+    """Over the track; None without one, and where the face is unreadable in this frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceChange:
+    """Another expression leads on a track."""
+
+    track_id: int
+    change: Change
 
 
 def frame_results(
@@ -57,6 +86,7 @@ def frame_results(
     people: list[PersonSeen],
     faces: list[FaceSeen],
     splits: Sequence[Split] = (),
+    changes: Sequence[FaceChange] = (),
 ) -> list[ResultRecord]:
     """One record for each topic that the stream asks for, also where nobody was found."""
     frame: dict[str, Any] = {
@@ -75,7 +105,12 @@ def frame_results(
         )
         records.append(result_record(record, found))
     if "expressions" in rule.compute:
-        records.append(result_record(record, ExpressionsResult(**frame, faces=tuple(_face(face) for face in faces))))
+        read = ExpressionsResult(
+            **frame,
+            faces=tuple(_face(face) for face in faces),
+            changes=tuple(_change(one, record) for one in changes),
+        )
+        records.append(result_record(record, read))
     return records
 
 
@@ -140,4 +175,16 @@ def _face(face: FaceSeen) -> Face:
         track_id=face.track_id,
         expression=expression_message(reading) if readable and reading is not None else None,
         unreadable=None if readable else (reading.unreadable if reading is not None else None) or "not read",
+        smoothed=None if face.smoothed is None else expression_message(face.smoothed),
+    )
+
+
+def _change(one: FaceChange, record: FrameRecord) -> ExpressionChange:
+    return ExpressionChange.model_validate(
+        {
+            "track_id": one.track_id,
+            "at_ns": min(record.captured_at_ns, round(one.change.at_s * 1e9)),
+            "before": one.change.before,
+            "after": one.change.after,
+        }
     )

@@ -118,13 +118,12 @@ class PerceptionStep:
         self._match(sightings)
         sightings = self._express(sightings, endings)
         for sighting in sightings:
-            _link_faces(sighting)
-            endings.result(
-                sighting.frame.record,
-                frame_results(
-                    sighting.frame.record, sighting.frame.rule, sighting.people, sighting.faces, sighting.splits
-                ),
-            )
+            frame, record = sighting.frame, sighting.frame.record
+            if "people" in frame.rule.compute:
+                _link_faces(sighting)
+            changes = self._following(record).smooth(frame, sighting.faces) if sighting.faces else []
+            results = frame_results(record, frame.rule, sighting.people, sighting.faces, sighting.splits, changes)
+            endings.result(record, results)
             self._note(sighting)
 
     def forget_prepared(self, places: Sequence[tuple[str, int]]) -> None:
@@ -208,17 +207,22 @@ class PerceptionStep:
         kept: list[DetectedFrame] = []
         for sighting in sightings:
             record = sighting.frame.record
-            if "people" in sighting.frame.rule.compute:
-                followed = self._followed.of(record.stream_id, (record.origin.topic, record.origin.partition))
-                try:
+            followed = self._following(record)
+            try:
+                if "people" in sighting.frame.rule.compute:
                     sighting.splits = followed.follow(sighting.frame, sighting.people)
-                except Exception as error:  # noqa: BLE001 the tracker's own failure; its state may be half changed
-                    self._followed.reset(record.stream_id)
-                    endings.bury(record, error)
-                    continue
+                else:
+                    followed.follow_faces(sighting.frame, sighting.faces)
+            except Exception as error:  # noqa: BLE001 the tracker's own failure; its state may be half changed
+                self._followed.reset(record.stream_id)
+                endings.bury(record, error)
+                continue
             kept.append(sighting)
         self._stats.stage("track", time.perf_counter() - began_s)
         return kept
+
+    def _following(self, record: FrameRecord) -> Following:
+        return self._followed.of(record.stream_id, (record.origin.topic, record.origin.partition))
 
     def _embed(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
         asked = [one for one in sightings if "identities" in one.frame.rule.compute and one.people]

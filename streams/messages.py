@@ -22,6 +22,7 @@ __all__ = [
     "DropReason",
     "DroppedOffset",
     "Expression",
+    "ExpressionChange",
     "ExpressionName",
     "ExpressionsResult",
     "Face",
@@ -150,7 +151,9 @@ class Expression(Message):
 class Face(Message):
     """One face in one frame. Landmarks: the left eye in the picture, the right one, nose, mouth left, mouth right.
 
-    Exactly one of `expression` and `unreadable` (why it could not be read) is given.
+    Exactly one of `expression`, what was read of this frame alone, and `unreadable` (why it could not be read) is
+    given. `smoothed` is the reading over the track, where there is one and this frame's face is readable. `track_id`
+    is the person's; in a stream that computes no people it is the face's own.
     """
 
     box_xyxy: Box
@@ -159,18 +162,32 @@ class Face(Message):
     track_id: int | None = Field(default=None, ge=0)
     expression: Expression | None = None
     unreadable: str | None = None
+    smoothed: Expression | None = None
 
     @model_validator(mode="after")
     def _read_or_unreadable(self) -> Self:
         if (self.expression is None) == (self.unreadable is None):
             raise ValueError("a face has either an expression or a reason in 'unreadable'")
+        if self.smoothed is not None and self.expression is None:
+            raise ValueError("smoothed: expected none where the face is unreadable")
         return self
 
 
+class ExpressionChange(Message):
+    """Another expression has led a track's smoothed reading for long enough; it took the lead at `at_ns`, in the
+    producer's `captured-at`. `before` is None for a track's first."""
+
+    track_id: int = Field(ge=0)
+    at_ns: int = Field(ge=0)
+    before: ExpressionName | None = None
+    after: ExpressionName
+
+
 class ExpressionsResult(FrameResult):
-    """`foveal.expressions`: the faces of one frame."""
+    """`foveal.expressions`: the faces of one frame, and the changes that became sure with it."""
 
     faces: tuple[Face, ...]
+    changes: tuple[ExpressionChange, ...] = ()
 
 
 class RenderResult(FrameResult):

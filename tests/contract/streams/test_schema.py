@@ -19,6 +19,7 @@ from streams.headers import FrameCodec, FrameHeaders, SentFrameHeaders, encode
 from streams.messages import (
     EXPRESSIONS,
     Expression,
+    ExpressionChange,
     ExpressionsResult,
     Face,
     Identity,
@@ -56,9 +57,10 @@ READ = Expression(
 FACES = ExpressionsResult(
     **FRAME,  # type: ignore[arg-type]
     faces=(
-        Face(box_xyxy=(1, 2, 3, 4), score=0.5, landmarks_xy=((0, 1),) * 5, expression=READ),
+        Face(box_xyxy=(1, 2, 3, 4), score=0.5, landmarks_xy=((0, 1),) * 5, track_id=2, expression=READ, smoothed=READ),
         Face(box_xyxy=(1, 2, 3, 4), score=0.5, unreadable="too small"),
     ),
+    changes=(ExpressionChange(track_id=2, at_ns=4, before=None, after="happy"),),
 )
 RENDER = RenderResult(**FRAME, content="png", history_frames=0, reset_reason="cut")  # type: ignore[arg-type]
 OUTCOME = Outcome(
