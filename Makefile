@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TRAIN := .venv-train/bin
 WORKERS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench bench-gallery demo clean \
+.PHONY: help setup setup-train lock lint types test test-slow test-train test-gpu bench bench-gallery bench-renders demo clean \
         train-detection train-reid train-expression train-ssr eval-detect eval-reid eval-fer eval-fer-conditions eval-fer-noise \
         eval-fer-ablation eval-privacy eval-ssr eval-tracking
 
@@ -92,6 +92,9 @@ bench: setup ## end-to-end throughput, latency and memory beside the bare loop; 
 
 bench-gallery: setup ## galleries of 10 k, 100 k and 1 M vectors: matching beside faiss, a replica's start, a change's way
 	$(BIN)/python -m benchmarks.galleries $(ARGS)
+
+bench-renders: setup ## a renderer's frames of 480x270 through Kafka and back, at several rates
+	$(BIN)/python -m benchmarks.renders $(ARGS)
 
 demo: setup ## the main job on real input; leaves videos, pictures and summary.json in out/demo/
 	$(BIN)/foveal demo

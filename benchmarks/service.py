@@ -21,7 +21,7 @@ from foveal.session import LocalSession
 from foveal.settings import home_folder
 from streams.client import tail
 from streams.cloudevents import parse_event
-from streams.config import StreamsConfig
+from streams.config import Role, StreamsConfig
 from streams.headers import FrameCodec, SentFrameHeaders, encode
 from streams.librdkafka import native_options
 from streams.records import Origin
@@ -149,11 +149,11 @@ class Sender:
 
 
 class Answers:
-    """The results of `foveal.people` from the moment that this is made."""
+    """The results of one topic from the moment that this is made."""
 
-    def __init__(self, config: StreamsConfig) -> None:
+    def __init__(self, config: StreamsConfig, role: Role = "people") -> None:
         self._stop = threading.Event()
-        self._records = tail(config, ("people",), stop=self._stop)
+        self._records = tail(config, (role,), stop=self._stop)
 
     def take(self, count: int, timeout_s: float) -> list[Answer]:
         """Wait for `count` results; in the order of their append. Raises: TimeoutError with how many came."""
