@@ -13,10 +13,11 @@ from starlette.concurrency import run_in_threadpool
 
 from gallery import changes
 from gallery.calibration import calibrate_gallery
+from gallery.crops import set_crop_policy
 from gallery.health import GalleryCheck, check_gallery
 from gallery.proof import RemovalReceipt, prove
 from gallery.provisional import name_identity, set_policy
-from gallery.schema import Calibration, Change, GalleryInfo, Identity, ProvisionalPolicy
+from gallery.schema import Calibration, Change, CropPolicy, GalleryInfo, Identity, ProvisionalPolicy
 from gallery.store import GalleryStore
 from gallery.transfer import Transferred, export_gallery, import_gallery
 
@@ -63,6 +64,10 @@ class Expiry(_Body):
 
 class Provisional(_Body):
     policy: ProvisionalPolicy | None = Field(description="null remembers nobody new")
+
+
+class Crops(_Body):
+    policy: CropPolicy | None = Field(description="null keeps none, and deletes those that are kept")
 
 
 class Naming(_Body):
@@ -127,6 +132,12 @@ def add_governance(app: FastAPI, store: GalleryStore) -> None:
     def provisional(gallery: str, body: Provisional) -> GalleryInfo:
         """Remember unknown people as provisional identities, or no more of them."""
         set_policy(store, gallery, body.policy, reason=body.reason)
+        return store.info(gallery)
+
+    @app.put("/v1/galleries/{gallery}/crops", tags=["government"])
+    def crops(gallery: str, body: Crops) -> GalleryInfo:
+        """Keep the crop that each vector was made of, encrypted; they are shown by `foveal gallery crop` only."""
+        set_crop_policy(store, gallery, body.policy, reason=body.reason)
         return store.info(gallery)
 
     @app.put("/v1/galleries/{gallery}/identities/{identity_id}/name", tags=["identities"])

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from actors.crops import check_crop_keys, keep_crop
 from actors.errors import ActorError
 from actors.gateway_governance import add_governance
 from actors.pictures import EmbeddedPerson, PersonEmbedder, decode_picture, parse_box
@@ -90,6 +91,8 @@ class MatchOut(_Body):
     margin: float | None
     probability: float | None
     """That the best identity is the right one; null where the gallery is not calibrated."""
+    provisional: str | None
+    """The id under which the gallery remembers somebody unknown, where it does."""
     candidates: list[CandidateOut]
     box_xyxy: tuple[float, float, float, float] | None
 
@@ -198,8 +201,10 @@ def build_api(services: GatewayServices) -> FastAPI:
                 new = _parse(NewVectors, body)
                 vectors: Any = _matrix(new.embeddings)
             else:
-                person = _person(services.embedder, body, box, whole)
+                picture = decode_picture(body, "body")
+                person = services.embedder.embed(picture, box_xyxy=parse_box(box) if box else None, whole=whole)
                 vectors = person.embedding
+                check_crop_keys(store, gallery)
                 new = NewVectors(
                     embeddings=[[0.0]],  # the picture's own vector stands in its place
                     name=name,
@@ -208,7 +213,7 @@ def build_api(services: GatewayServices) -> FastAPI:
                     quality=[person.quality],
                     epoch=services.embedder.epoch,
                 )
-            return store.enrol(
+            done = store.enrol(
                 gallery,
                 vectors,
                 identity_id=new.identity_id,
@@ -219,6 +224,9 @@ def build_api(services: GatewayServices) -> FastAPI:
                 epoch=new.epoch,
                 reason=new.reason,
             )
+            if not _is_json(request):
+                keep_crop(store, gallery, done, picture, person.box_xyxy)
+            return done
 
         return await run_in_threadpool(work)
 

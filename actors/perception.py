@@ -317,7 +317,14 @@ class PerceptionStep:
             elif seen.identity_id and self._sightings is not None:
                 self._sightings.add(gallery, seen)
             if match.status == "unknown" and self._unknown is not None:
-                self._unknown.add(gallery, person.embedding, seen, sighting.frame.image_bgr, sighting.frame.reduce)
+                self._unknown.add(
+                    gallery,
+                    person.embedding,
+                    seen,
+                    sighting.frame.image_bgr,
+                    sighting.frame.reduce,
+                    may_keep_crop=sighting.frame.rule.privacy == "none",
+                )
 
     def _warn(self, error: Exception) -> None:
         if time.monotonic() - self._warned_s >= WARN_EVERY_S:

@@ -14,6 +14,7 @@ from gallery.errors import (
     GalleryExistsError,
     GalleryFullError,
     GalleryServerError,
+    UnknownCropError,
     UnknownGalleryError,
     UnknownIdentityError,
 )
@@ -26,6 +27,7 @@ RETRY_AFTER_S = 2
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownGalleryError, 404),
     (UnknownIdentityError, 404),
+    (UnknownCropError, 404),
     (GalleryExistsError, 409),
     (GalleryFullError, 409),
     (GalleryAuthError, 502),

@@ -18,6 +18,7 @@ from foveal.commands import (
     gallery,
     gallery_care,
     gallery_changes,
+    gallery_crops,
     gallery_provisional,
     models,
     push,
@@ -33,7 +34,7 @@ from foveal.exits import exit_code_of
 
 __all__ = ["app", "main"]
 
-GALLERY_PARTS = (gallery_care, gallery_changes, gallery_provisional)
+GALLERY_PARTS = (gallery_care, gallery_changes, gallery_crops, gallery_provisional)
 """They add their commands to `gallery.app` when they are imported."""
 
 app = typer.Typer(

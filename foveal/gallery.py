@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from actors.config import AppConfig
+from actors.crops import check_crop_keys, keep_crop
 from actors.pictures import EmbeddedPerson, PersonEmbedder
 from foveal.settings import load_settings
 from gallery import changes
@@ -126,7 +127,9 @@ class Gallery:
         info = self._info_or_create(vectors)
         if identity_id is None:
             identity_id = self._id_of(name)
-        return self._store.enrol(
+        if image_bgr is not None:
+            check_crop_keys(self._store, self.name)
+        done = self._store.enrol(
             self.name,
             vectors,
             identity_id=identity_id,
@@ -136,6 +139,9 @@ class Gallery:
             quality=person.quality if isinstance(person, EmbeddedPerson) else 1.0,
             epoch=self._embedder.epoch if isinstance(person, EmbeddedPerson) else info.epoch,
         )
+        if image_bgr is not None and isinstance(person, EmbeddedPerson):
+            keep_crop(self._store, self.name, done, image_bgr, person.box_xyxy)
+        return done
 
     def search(
         self,

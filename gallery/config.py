@@ -54,6 +54,10 @@ class GalleryConfig(BaseModel):
         default=30 * 86_400, gt=0, description="how long the audit trail outlives its gallery"
     )
     storage: Literal["float32", "float16"] = "float32"
+    crop_key: SecretStr | None = Field(
+        default=None, description="encrypts kept crops; made by `foveal gallery crop-key`"
+    )
+    crop_key_file: Path | None = Field(default=None, description="a file of such keys, the first one encrypts")
     default_threshold: float = Field(default=0.6, ge=-1, le=1, description="cosine from which a match is `known`")
 
     @field_validator("url")

@@ -4,6 +4,7 @@ __all__ = [
     "CalibrationError",
     "ChangeError",
     "CorruptVectorError",
+    "CropKeyError",
     "DimensionMismatchError",
     "EpochMismatchError",
     "ExportFileError",
@@ -19,6 +20,7 @@ __all__ = [
     "GalleryUnavailableError",
     "InvalidEmbeddingError",
     "InvalidNameError",
+    "UnknownCropError",
     "UnknownGalleryError",
     "UnknownIdentityError",
 ]
@@ -111,6 +113,14 @@ class CalibrationError(GalleryError, ValueError):
 
 class ExportFileError(GalleryError, ValueError):
     """A file is not an export of a gallery, or a damaged one; nothing was imported."""
+
+
+class CropKeyError(GalleryError, ValueError):
+    """There is no key for kept crops, or not the one that a crop was encrypted by."""
+
+
+class UnknownCropError(GalleryError, LookupError):
+    """No crop is kept of this vector, or no longer."""
 
 
 class InvalidNameError(GalleryError, ValueError):

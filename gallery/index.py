@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
 from gallery.follower import Follower, FollowState, Replica
-from gallery.schema import Candidate, Match, ProvisionalPolicy, check_embeddings
+from gallery.schema import Candidate, GalleryInfo, Match, check_embeddings
 from gallery.scores import drift
 from gallery.store import GalleryStore
 
@@ -139,10 +139,10 @@ class GalleryIndex:
         with replica.lock:
             return replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
 
-    def provisional(self, gallery: str) -> ProvisionalPolicy | None:
-        """How a gallery remembers unknown people; None: not at all, or there is no such gallery."""
+    def info(self, gallery: str) -> GalleryInfo | None:
+        """A gallery's policies and settings, as this index knows them; None where there is no such gallery."""
         replica = self._follower.replicas.get(gallery)
-        return None if replica is None else replica.info.provisional
+        return None if replica is None else replica.info
 
     @property
     def available(self) -> bool:

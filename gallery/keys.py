@@ -37,7 +37,7 @@ class GalleryKeys:
     @property
     def meta(self) -> str:
         """Hash: schema, dimension, epoch, threshold, storage, generation, seq, created_at_ms, changes; where set also
-        calibration, expire_after_s, score_reference, provisional."""
+        calibration, expire_after_s, score_reference, provisional, crops."""
         return f"{self.prefix}meta"
 
     @property
@@ -106,6 +106,10 @@ class GalleryKeys:
     def vector(self, identity_id: str, number: int) -> str:
         """Hash: embedding, dtype, epoch, polarity, quality, enrolled_at_ms."""
         return f"{self.prefix}vector:{identity_id}:{number}"
+
+    def crop(self, identity_id: str, number: int) -> str:
+        """String that expires: the encrypted picture which a vector was made of."""
+        return f"{self.prefix}crop:{identity_id}:{number}"
 
     def sightings(self, identity_id: str) -> str:
         """Stream, capped: the newest sightings."""

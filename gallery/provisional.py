@@ -16,7 +16,7 @@ from gallery.connection import named_errors
 from gallery.errors import ChangeError, GalleryConfigError, UnknownIdentityError
 from gallery.index import GalleryIndex
 from gallery.keys import GalleryKeys, check_identity_id
-from gallery.schema import PROVISIONAL, Change, ProvisionalPolicy, Sighting, encode_vector, is_provisional
+from gallery.schema import PROVISIONAL, Change, Enrolment, ProvisionalPolicy, Sighting, encode_vector, is_provisional
 from gallery.snapshot import chunks, load_identities
 from gallery.store import GalleryStore
 
@@ -78,27 +78,27 @@ def add_provisional(
     *,
     epoch: str,
     reason: str = "",
-) -> str:
-    """Remember a person by embeddings [K, D]; beyond `policy.at_most` the longest unseen ones go. Returns the id."""
+) -> Enrolment:
+    """Remember a person by embeddings [K, D]; beyond `policy.at_most` the longest unseen ones go."""
     identity_id = PROVISIONAL + uuid.uuid4().hex
-    store.enrol(gallery, views, identity_id=identity_id, quality=list(qualities), epoch=epoch, reason=reason)
+    done = store.enrol(gallery, views, identity_id=identity_id, quality=list(qualities), epoch=epoch, reason=reason)
     there = provisional_ids(store, gallery)
     _expire(store, gallery, there[: max(0, len(there) - policy.at_most)], None, "provisional: at_most")
-    return identity_id
+    return done
 
 
 def add_view(
     store: GalleryStore, gallery: str, identity_id: str, view: NDArray[np.float32], quality: float, *, epoch: str
-) -> bool:
-    """Add an embedding [D] to a provisional identity; False where it was removed, named or changed, or is full.
+) -> int | None:
+    """Add an embedding [D] to a provisional identity; None where it was removed, named or changed, or is full.
 
-    Unlike an enrolment this never makes an identity: nobody who was deleted comes back by it.
+    Returns the vector's number. Unlike an enrolment this never makes an identity: nobody who was deleted comes back.
     """
     info = store.info(gallery)
     with named_errors(store.config):
         there = next(iter(load_identities(store.client, info, [identity_id])), None)
     if there is None or not is_provisional(identity_id, there.name):
-        return False
+        return None
     config = store.config
     reply = store.run(
         scripts.ENROL,
@@ -109,7 +109,7 @@ def add_view(
         *(there.revision, "", quality, encode_vector(view, info.storage)),
         reason="provisional: another view on his track",
     )
-    return bool(reply[0] == b"ok")
+    return int(reply[1].split()[1]) if reply[0] == b"ok" else None
 
 
 def expire_provisional(store: GalleryStore, gallery: str) -> list[str]:

@@ -16,6 +16,7 @@ __all__ = [
     "Calibration",
     "Candidate",
     "Change",
+    "CropPolicy",
     "Enrolment",
     "GalleryInfo",
     "Identity",
@@ -89,6 +90,12 @@ class ProvisionalPolicy(_Record):
     """Two of them are one person from the gallery's threshold and so much more on."""
 
 
+class CropPolicy(_Record):
+    """How a gallery keeps the pictures that its vectors were made of (see `gallery/crops.py`)."""
+
+    retention_s: int = Field(ge=1, le=10 * 365 * 86_400)
+
+
 def is_provisional(identity_id: str, name: str | None) -> bool:
     """Whether an identity was made for an unknown person whom nobody has named since."""
     return name is None and identity_id.startswith(PROVISIONAL)
@@ -160,6 +167,8 @@ class GalleryInfo(_Record):
     """Identities neither seen nor changed for so long are removed; None keeps them."""
     provisional: ProvisionalPolicy | None = None
     """How unknown people are remembered; None: they are not."""
+    crops: CropPolicy | None = None
+    """How pictures are kept; None: they are not."""
 
 
 class StoredVector(_Record):
@@ -221,6 +230,8 @@ class Removed(_Record):
     sightings: int
     changes: int
     """Changes that could have been undone, and brought something of it back."""
+    crops: int
+    """Kept pictures."""
     at_ms: int
     generation: str
     seq: int

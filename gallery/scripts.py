@@ -6,6 +6,8 @@ __all__ = [
     "APART",
     "CONFIGURE",
     "CREATE",
+    "CROP",
+    "CROPS",
     "DROP",
     "ENROL",
     "EXPIRE",
@@ -34,6 +36,8 @@ MERGE = _script("prelude", "moving", "merge")
 SPLIT = _script("prelude", "moving", "split")
 UNDO = _script("prelude", "moving", "undo")
 REMOVE = _script("prelude", "remove")
+CROPS = _script("prelude", "crops")
+CROP = _script("prelude", "crop")
 NAME = _script("prelude", "name")
 EXPIRE = _script("prelude", "expire")
 DROP = _script("prelude", "drop")

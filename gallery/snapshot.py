@@ -14,6 +14,7 @@ from gallery.errors import CorruptVectorError, GalleryServerError, UnknownGaller
 from gallery.keys import GalleryKeys
 from gallery.schema import (
     Calibration,
+    CropPolicy,
     GalleryInfo,
     Polarity,
     ProvisionalPolicy,
@@ -126,7 +127,7 @@ def chunks(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
 def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
     if text["schema"] != SCHEMA:
         raise ValueError(f"schema {text['schema']}, this version reads {SCHEMA}")
-    calibration, provisional = text.get("calibration"), text.get("provisional")
+    calibration, provisional, crops = (text.get(name) for name in ("calibration", "provisional", "crops"))
     return GalleryInfo(
         name=gallery,
         dimension=int(text["dimension"]),
@@ -140,6 +141,7 @@ def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
         calibration=None if calibration is None else Calibration.model_validate_json(calibration),
         expire_after_s=int(text["expire_after_s"]) if "expire_after_s" in text else None,
         provisional=None if provisional is None else ProvisionalPolicy.model_validate_json(provisional),
+        crops=None if crops is None else CropPolicy.model_validate_json(crops),
     )
 
 

@@ -253,6 +253,7 @@ class GalleryStore(GalleryServer):
             vectors=vectors,
             sightings=sightings,
             changes=changes,
+            crops=int(reply[7]),
             at_ms=int(reply[6]),
             generation=reply[5].decode(),
             seq=seq,

@@ -155,7 +155,10 @@ def remove(
     if as_json:
         typer.echo(receipt.model_dump_json(indent=2))
     else:
-        typer.echo(f"removed {identity} from {gallery!r}: {done.vectors} vectors, {done.sightings} sightings")
+        typer.echo(
+            f"removed {identity} from {gallery!r}: {done.vectors} vectors, {done.sightings} sightings, "
+            f"{done.crops} crops"
+        )
         typer.echo(f"{len(receipt.replicas)} running replicas have forgotten it, after {receipt.waited_s:.2f} s")
         for left in (*receipt.keys_left, *receipt.replicas_left):
             typer.echo(f"LEFT: {left}")

@@ -23,7 +23,7 @@ if looked_at ~= '' and looked_at ~= revision then return {'changed', id, revisio
 local numbers = without(numbers_of(id, list), drop)
 local count = (#ARGV - 6 - first + 1) / 2
 if #numbers + count > limit then return {'crowded', id, revision} end
-for _, n in ipairs(drop) do redis.call('DEL', vector_key(id, n)) end
+for _, n in ipairs(drop) do redis.call('DEL', vector_key(id, n), crop_key(id, n)) end
 local next_vector = tonumber(redis.call('HGET', key, 'next_vector') or 0)
 local added = {}
 for i = 0, count - 1 do

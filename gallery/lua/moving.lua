@@ -8,6 +8,7 @@ local function move(from, into, list, numbers)
     if redis.call('EXISTS', vector_key(from, n)) == 1 then
       redis.call('RENAME', vector_key(from, n), vector_key(into, new))
     end
+    if redis.call('EXISTS', crop_key(from, n)) == 1 then redis.call('RENAME', crop_key(from, n), crop_key(into, new)) end
     theirs[#theirs + 1], said[#said + 1] = new, n .. '>' .. new
   end
   set_numbers(into, list, theirs)

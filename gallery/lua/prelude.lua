@@ -11,6 +11,7 @@ local function gallery_exists() return redis.call('EXISTS', meta) == 1 end
 local function identity_exists(identity) return redis.call('ZSCORE', identities, identity) ~= false end
 local function identity_key(identity) return prefix .. 'identity:' .. identity end
 local function vector_key(identity, n) return prefix .. 'vector:' .. identity .. ':' .. n end
+local function crop_key(identity, n) return prefix .. 'crop:' .. identity .. ':' .. n end
 local function sightings_key(identity) return prefix .. 'sightings:' .. identity end
 
 -- One line of the change log, numbered by meta.seq without gaps, so that a reader notices when lines were trimmed before
@@ -72,14 +73,18 @@ end
 
 -- Delete all of an identity, however damaged: its vectors also by number up to `at_least`. Returns what was deleted.
 local function forget(identity, at_least)
-  local vectors = 0
+  local vectors, crops = 0, 0
+  local function delete(n)
+    vectors = vectors + redis.call('DEL', vector_key(identity, n))
+    crops = crops + redis.call('DEL', crop_key(identity, n))
+  end
   local stored = redis.pcall('HMGET', identity_key(identity), 'vectors', 'negatives')
   if not stored.err then
     for i = 1, 2 do
-      for _, n in ipairs(numbers_in(stored[i])) do vectors = vectors + redis.call('DEL', vector_key(identity, n)) end
+      for _, n in ipairs(numbers_in(stored[i])) do delete(n) end
     end
   end
-  for n = 0, at_least - 1 do vectors = vectors + redis.call('DEL', vector_key(identity, n)) end
+  for n = 0, at_least - 1 do delete(n) end
   local sightings = redis.pcall('XLEN', sightings_key(identity))
   redis.call('DEL', identity_key(identity), sightings_key(identity))
   redis.call('ZREM', prefix .. 'seen', identity)
@@ -103,5 +108,5 @@ local function forget(identity, at_least)
     local a, b = string.match(pair, '^(%S+) (%S+)$')
     if a == identity or b == identity then redis.call('SREM', prefix .. 'apart', pair) end
   end
-  return vectors, type(sightings) == 'number' and sightings or 0, changes
+  return vectors, type(sightings) == 'number' and sightings or 0, changes, crops
 end

@@ -20,6 +20,7 @@ local function give_back(list, moved)
       redis.call('RENAME', vector_key(into, new), vector_key(from, old))
       mine[#mine + 1] = old
     end
+    if redis.call('EXISTS', crop_key(into, new)) == 1 then redis.call('RENAME', crop_key(into, new), crop_key(from, old)) end
     theirs[#theirs + 1] = new
   end
   set_numbers(into, list, without(left, theirs))
@@ -67,7 +68,7 @@ elseif change.op == 'split' then
   touched = from .. ' ' .. into
 elseif change.op == 'negative' then
   local gone = numbers_in(change.moved)
-  for _, n in ipairs(gone) do redis.call('DEL', vector_key(into, n)) end
+  for _, n in ipairs(gone) do redis.call('DEL', vector_key(into, n), crop_key(into, n)) end
   set_numbers(into, 'negatives', without(numbers_of(into, 'negatives'), gone))
   touch(into)
 elseif change.op == 'apart' then

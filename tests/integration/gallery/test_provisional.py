@@ -128,7 +128,7 @@ def test_two_replicas_at_one_moment_are_merged_and_it_can_be_undone(
     looks, ends = Looks(), []
     for stream in ("door", "hall"):  # neither knows yet of whom the other remembers
         views = np.stack([looks(0) for _ in range(3)])
-        ends.append(add_provisional(store, lobby, views, [0.5] * 3, POLICY, epoch=EPOCH))
+        ends.append(add_provisional(store, lobby, views, [0.5] * 3, POLICY, epoch=EPOCH).identity_id)
         store.record_sightings(lobby, [seen(stream, 1_000, identity=ends[-1])])
     people = replica()
     people._joins.append((0.0, lobby, ends[1]))
@@ -149,7 +149,7 @@ def test_who_is_not_surely_the_same_is_not_merged(
     looks, ends = Looks(), []
     for track in (0, 1):
         views = np.stack([looks(0, other=1, turned=0.45 * track if why == "not sure" else 0.0) for _ in range(3)])
-        ends.append(add_provisional(store, lobby, views, [0.5] * 3, POLICY, epoch=EPOCH))
+        ends.append(add_provisional(store, lobby, views, [0.5] * 3, POLICY, epoch=EPOCH).identity_id)
         times = (0, 2_000) if why == "at once" else (5_000 * track,)
         store.record_sightings(lobby, [seen("door", at, track, ends[-1]) for at in times])
     if why == "apart":
@@ -184,7 +184,7 @@ def test_bounds_and_expiry(store: GalleryStore, lobby: str) -> None:
     ids = []
     for who in range(4):
         policy = POLICY.model_copy(update={"at_most": 3})
-        ids.append(add_provisional(store, lobby, looks(who)[None], [0.5], policy, epoch=EPOCH))
+        ids.append(add_provisional(store, lobby, looks(who)[None], [0.5], policy, epoch=EPOCH).identity_id)
         time.sleep(0.005)
     assert provisional_ids(store, lobby) == ids[1:]
     store.enrol(lobby, looks(6), identity_id="ada", name="Ada")
@@ -230,7 +230,7 @@ def test_without_a_policy_or_a_good_view_nobody_is_remembered(
         people.add(lobby, looks(0), seen("door", 200 * i), blurred, 1)
         people.add(lobby, looks(0), seen("door", 200 * i).model_copy(update={"track_id": None}), SHARP, 1)
     set_policy(store, lobby, None)
-    until(lambda: people._index.provisional(lobby) is None)
+    until(lambda: people._index.info(lobby).provisional is None)
     show(people, lobby, lambda: looks(0), "door")
     until(lambda: people._waiting.empty())
     assert (provisional_ids(store, lobby), people.remembered) == ([], 0)
@@ -278,7 +278,7 @@ def test_the_commands_set_the_policy_and_name(
         assert done.exit_code == 0, done.output
         return json.loads(done.output)
 
-    one = add_provisional(store, lobby, Looks()(0)[None], [0.5], POLICY, epoch=EPOCH)
+    one = add_provisional(store, lobby, Looks()(0)[None], [0.5], POLICY, epoch=EPOCH).identity_id
     told = run("provisional", lobby, "--at-most", "7", "--days", "0.5", "--json")
     assert told == {"policy": {"at_most": 7, "expire_after_s": 43_200, "surer_by": 0.1}, "identities": [one]}
     assert run("name", lobby, one, "Ada", "--json") == {"identity_id": one, "name": "Ada"}
