@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from benchmarks.bareloop import RemoteBareLoop
 from benchmarks.footage import Footage
-from benchmarks.service import Answers, Sender
+from benchmarks.service import Answers, Sender, playing
 from streams.config import StreamsConfig
 
 __all__ = ["AIMED_LOAD", "TARGET_P50_MS", "TARGET_P95_MS", "measure_latency"]
@@ -54,16 +53,8 @@ def _measure_at(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     say(f"latency: {frames} frames at {fps:.1f} a second")
-    context = multiprocessing.get_context("spawn")
-    with Answers(config) as answers:
-        player = context.Process(target=_play, args=(config, footage, frames, fps), daemon=True)
-        player.start()
-        try:
-            found = answers.take(frames, RESULTS_TIMEOUT_S + frames / fps)
-        finally:
-            player.join(10.0)
-            if player.is_alive():
-                player.kill()
+    with Answers(config) as answers, playing(_play, config, footage, frames, fps):
+        found = answers.take(frames, RESULTS_TIMEOUT_S + frames / fps)
     # The n-th record of the topic is the (n // STREAMS)-th of its stream, which is that frame of the footage.
     first = min(answer.offset for answer in found)
     ordered = sorted(found, key=lambda answer: answer.offset)[WARM_FRAMES:]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import multiprocessing
 import time
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from actors.config import AppConfig, parse_config
 from benchmarks.machine import describe_machine
-from benchmarks.service import Answer, Answers, running_service, running_stack
+from benchmarks.service import Answer, Answers, playing, running_service, running_stack
 from foveal.demo.sequence import EXPOSURE, GBufferSequence
 from foveal.settings import home_folder
 from streams.config import StreamsConfig
@@ -100,16 +99,8 @@ def _measure(
     config: StreamsConfig, size_wh: tuple[int, int], output: OutputFormat, fps: float, seconds: float
 ) -> dict[str, Any]:
     count = WARM_FRAMES + int(seconds * fps)
-    context = multiprocessing.get_context("spawn")
-    with Answers(config, "renders") as answers:
-        player = context.Process(target=_play, args=(config, size_wh, output, fps, count), daemon=True)
-        player.start()
-        try:
-            found = answers.take(count, RESULTS_TIMEOUT_S + count / fps)
-        finally:
-            player.join(10.0)
-            if player.is_alive():
-                player.kill()
+    with Answers(config, "renders") as answers, playing(_play, config, size_wh, output, fps, count):
+        found = answers.take(count, RESULTS_TIMEOUT_S + count / fps)
     ordered = sorted(found, key=lambda answer: answer.offset)[WARM_FRAMES:]
     late = _latencies_ms(ordered)
     return {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,13 @@ from streams.librdkafka import native_options
 from streams.records import Origin
 from streams.topics import ensure_topics
 
-__all__ = ["Answer", "Answers", "Sender", "benchmark_config", "running_service", "running_stack"]
+__all__ = ["Answer", "Answers", "Sender", "benchmark_config", "playing", "running_service", "running_stack"]
 
 log = logging.getLogger(__name__)
 
 PERCEPTION = "PerceptionActor"
 FLUSH_S = 60.0
+PLAYER_ENDS_S = 10.0
 IDLE_S = 2.0
 """A silent stream's state goes after it; short, so that streams can come and go by the hundred."""
 
@@ -82,6 +84,19 @@ def running_service(config: AppConfig) -> Iterator[LocalSession]:
     """Ray and the application on the stack of `config`."""
     with tempfile.TemporaryDirectory(prefix="foveal-bench-") as folder, LocalSession(config, Path(folder)) as session:
         yield session
+
+
+@contextmanager
+def playing(play: Callable[..., None], *arguments: object) -> Iterator[None]:
+    """`play` in a process of its own, so that sending takes no time from whoever reads the answers."""
+    player = multiprocessing.get_context("spawn").Process(target=play, args=arguments, daemon=True)
+    player.start()
+    try:
+        yield
+    finally:
+        player.join(PLAYER_ENDS_S)
+        if player.is_alive():
+            player.kill()
 
 
 class Sender:
