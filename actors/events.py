@@ -56,7 +56,9 @@ class PersonSeen:
     track_id: int | None = None
     match: Match | None = None
     embedding: NDArray[np.float32] | None = None
-    """float32 [D] of unit norm; None where the stream names no identities."""
+    """float32 [D] of unit norm; None where the stream names no identities, or the person is unreadable."""
+    unreadable: str | None = None
+    """Why nobody could be recognized here."""
 
 
 @dataclass(slots=True)
@@ -144,13 +146,15 @@ def _person(person: PersonSeen, rule: StreamRule) -> Person:
         box_xyxy=rounded_box(person.box_xyxy),
         score=round(person.score, SCORE_DECIMALS),
         track_id=person.track_id,
-        identity=_identity(person.match, rule),
+        identity=_identity(person, rule),
     )
 
 
-def _identity(match: Match | None, rule: StreamRule) -> Identity:
+def _identity(person: PersonSeen, rule: StreamRule) -> Identity:
+    match = person.match
     if match is None:
-        return Identity(status="off", gallery=rule.gallery if "identities" in rule.compute else None)
+        gallery = rule.gallery if "identities" in rule.compute else None
+        return Identity(status="off", gallery=gallery, unreadable=person.unreadable)
     return Identity(
         status=match.status,
         gallery=rule.gallery,

@@ -39,9 +39,13 @@ class Following:
         self._expressions: dict[int, _Expressions] = {}
 
     def follow(self, frame: DecodedFrame, people: Sequence[PersonSeen]) -> tuple[Split, ...]:
-        """Number the people, by how they look as well where all have embeddings; returns who is another one now."""
-        views = [person.embedding for person in people if person.embedding is not None]
-        self._number(frame, people, np.stack(views) if views and len(views) == len(people) else None)
+        """Number the people, by how they look as well where that is known; returns who is another one now."""
+        known = next((person.embedding for person in people if person.embedding is not None), None)
+        views = None if known is None else np.zeros((len(people), len(known)), np.float32)
+        for row, person in enumerate(people):
+            if views is not None and person.embedding is not None:
+                views[row] = person.embedding
+        self._number(frame, people, views)
         return self._tracker.splits
 
     def follow_faces(self, frame: DecodedFrame, faces: Sequence[FaceSeen]) -> None:

@@ -20,6 +20,7 @@ from actors.events import NO_GALLERY, UNAVAILABLE, FaceSeen, PersonSeen, frame_r
 from actors.following import Following
 from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
+from actors.quality import too_small
 from actors.sightings import SightingsWriter
 from actors.streamstate import StreamStates
 from actors.unknown import UnknownPeople
@@ -225,14 +226,14 @@ class PerceptionStep:
         return self._followed.of(record.stream_id, (record.origin.topic, record.origin.partition))
 
     def _embed(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
-        asked = [one for one in sightings if "identities" in one.frame.rule.compute and one.people]
+        asked = [one for one in sightings if "identities" in one.frame.rule.compute and _readable(one)]
         if not asked:
             return sightings
 
         def embed(some: Sequence[DetectedFrame]) -> list[NDArray[np.float32]]:
-            boxes = [_scaled([person.box_xyxy for person in one.people], one.frame) for one in some]
+            boxes = [_scaled([person.box_xyxy for person in _readable(one)], one.frame) for one in some]
             vectors = self._networks.embedder.embed([one.frame.image_bgr for one in some], boxes)
-            return np.split(vectors, np.cumsum([len(one.people) for one in some])[:-1])
+            return np.split(vectors, np.cumsum([len(each) for each in boxes])[:-1])
 
         began_s = time.perf_counter()
         found = isolate(embed, asked)
@@ -242,7 +243,7 @@ class PerceptionStep:
                 endings.bury(one.frame.record, vectors)
                 failed.add(id(one))
                 continue
-            for person, vector in zip(one.people, vectors, strict=True):
+            for person, vector in zip(_readable(one), vectors, strict=True):
                 person.embedding = vector
         self._stats.stage("embed", time.perf_counter() - began_s)
         return [one for one in sightings if id(one) not in failed]
@@ -342,10 +343,17 @@ def _sighting(frame: DecodedFrame, detections: Detections) -> DetectedFrame:
         score = float(min(1.0, max(0.0, detections.scores[row])))
         kind = int(detections.classes[row])
         if kind == PERSON and "people" in frame.rule.compute:
-            sighting.people.append(PersonSeen(boxes[row], score))
+            left, top, right, bottom = (float(edge) / frame.reduce for edge in boxes[row])
+            small = too_small((left, top, right, bottom), (frame.image_bgr.shape[1], frame.image_bgr.shape[0]))
+            unreadable = "too small" if small and "identities" in frame.rule.compute else None
+            sighting.people.append(PersonSeen(boxes[row], score, unreadable=unreadable))
         elif kind == FACE and "expressions" in frame.rule.compute:
             sighting.faces.append(FaceSeen(boxes[row], score, detections.landmarks_xy[row]))
     return sighting
+
+
+def _readable(sighting: DetectedFrame) -> list[PersonSeen]:
+    return [person for person in sighting.people if person.unreadable is None]
 
 
 def _scaled(places: list[NDArray[np.float32]], frame: DecodedFrame) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.errors import ActorError
-from actors.quality import crop_quality
+from actors.quality import LEAST_WH, crop_quality, too_small
 from models.detection.spec import PERSON
 from models.engine.config import EngineConfig
 from models.reid.spec import REID_NANO
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from models.detection import Detector
     from models.reid.embedder import Embedder
 
-__all__ = ["EmbeddedPerson", "NoPersonError", "PersonEmbedder", "PictureError", "decode_picture", "parse_box"]
+__all__ = [
+    "CropTooSmallError",
+    "EmbeddedPerson",
+    "NoPersonError",
+    "PersonEmbedder",
+    "PictureError",
+    "decode_picture",
+    "parse_box",
+]
 
 MAX_PIXELS = 64_000_000
 
@@ -30,6 +38,10 @@ Box = tuple[float, float, float, float]
 
 class PictureError(ActorError, ValueError):
     """A picture cannot be decoded, or is larger than 64 million pixels."""
+
+
+class CropTooSmallError(ActorError, ValueError):
+    """So few pixels show nobody who could be recognized."""
 
 
 class NoPersonError(ActorError, ValueError):
@@ -110,7 +122,7 @@ class PersonEmbedder:
         """Embed the person in the box, the whole picture (a crop of one person), or the largest person found.
 
         Shapes: image uint8 [H, W, 3] BGR; box in its pixels.
-        Raises: NoPersonError, EmptyBoxError, and the errors of loading an engine.
+        Raises: NoPersonError, CropTooSmallError, EmptyBoxError, and the errors of loading an engine.
         """
         height, width = image_bgr.shape[:2]
         score: float | None = None
@@ -120,9 +132,11 @@ class PersonEmbedder:
                 box_xyxy = (0.0, 0.0, float(width), float(height))
             elif box_xyxy is None:
                 box_xyxy, score, people = self._largest(image_bgr)
+            left, top, right, bottom = (float(edge) for edge in box_xyxy)
+            if min(right, width) > max(left, 0) and min(bottom, height) > max(top, 0):  # else there is nothing of it
+                _check_size((left, top, right, bottom), (width, height))
             boxes = np.asarray([box_xyxy], np.float32)
             embedding = self._loaded_embedder().embed([image_bgr], [boxes])[0]
-        left, top, right, bottom = (float(edge) for edge in box_xyxy)
         quality = crop_quality(image_bgr, (left, top, right, bottom), whole=whole)
         return EmbeddedPerson((left, top, right, bottom), embedding, score, people, quality)
 
@@ -158,3 +172,12 @@ class PersonEmbedder:
                 load_engine(DETECTION_NANO, self._engine, from_uint8=True), threshold=self._threshold
             )
         return self._detector
+
+
+def _check_size(box: Box, size_wh: tuple[int, int]) -> None:
+    if too_small(box, size_wh):
+        width, height = min(box[2], size_wh[0]) - max(box[0], 0), min(box[3], size_wh[1]) - max(box[1], 0)
+        raise CropTooSmallError(
+            f"picture: expected a person of {LEAST_WH[0]}x{LEAST_WH[1]} pixels or more, got {width:g}x{height:g}; "
+            "give a larger picture of that person"
+        )

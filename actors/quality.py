@@ -1,4 +1,4 @@
-"""How good a crop of a person is to be recognized by: size, sharpness, and whether the picture's edge cuts it."""
+"""How good a crop of a person is to be recognized by: size, sharpness, whether the picture's edge cuts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["crop_quality"]
+__all__ = ["LEAST_WH", "crop_quality", "too_small"]
+
+LEAST_WH = (8, 16)
+"""Pixels of a person, below which the network would see hardly more than a colour."""
 
 FULL_HEIGHT = 128.0
 """Pixels beyond which more add nothing: the network's own input is 256 high, and most of it is enlarged."""
@@ -14,6 +17,13 @@ SHARP = 100.0
 """Variance of the Laplacian, of the crop at 128 x 64, at which half of the sharpness is reached."""
 CUT = 0.5
 """What is left of the quality where the box lies on the picture's edge and the person is not given whole."""
+
+
+def too_small(box_xyxy: tuple[float, float, float, float], size_wh: tuple[int, int]) -> bool:
+    """Whether too little of a box, in pixels of a picture of that size, is inside it for anybody to be recognized."""
+    left, top, right, bottom = box_xyxy
+    width, height = min(right, size_wh[0]) - max(left, 0), min(bottom, size_wh[1]) - max(top, 0)
+    return width < LEAST_WH[0] or height < LEAST_WH[1]
 
 
 def crop_quality(image_bgr: NDArray[np.uint8], box_xyxy: tuple[float, float, float, float], *, whole: bool) -> float:

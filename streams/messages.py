@@ -85,7 +85,8 @@ class Identity(Message):
     `unknown` means that the gallery was asked and nobody in it is near enough; `unavailable` that it could not be
     asked; `off` that the stream has no gallery. `margin` is how far `score` is above the next identity's; `probability`
     that the best identity is the right one, where the gallery is calibrated. `provisional` is the id under which the
-    gallery remembers somebody unknown, where it does.
+    gallery remembers somebody unknown, where it does. `off` with `unreadable`: so little shows of the person that
+    nobody was asked.
     """
 
     status: IdentityStatus
@@ -96,6 +97,7 @@ class Identity(Message):
     margin: FiniteFloat | None = None
     probability: FiniteFloat | None = None
     provisional: str | None = None
+    unreadable: str | None = None
 
     @model_validator(mode="after")
     def _only_the_known_are_named(self) -> Self:
@@ -103,6 +105,8 @@ class Identity(Message):
             raise ValueError(f"status {self.status!r}: identity_id goes with 'known', and only with it")
         if self.provisional is not None and self.status != "unknown":
             raise ValueError(f"status {self.status!r}: provisional goes with 'unknown' only")
+        if self.unreadable is not None and self.status != "off":
+            raise ValueError(f"status {self.status!r}: unreadable goes with 'off' only")
         return self
 
 

@@ -123,13 +123,15 @@ class Appearances:
     ) -> tuple[NDArray[np.int64], list[Split]]:
         """The number of each package's track, -1 where there is none or it waits, and who turned out to be another.
 
-        Shapes: package_ids int64 [N], -1 without a track; boxes float32 [N, 4]; views float32 [N, D] of unit norm.
+        Shapes: package_ids int64 [N], -1 without a track; boxes float32 [N, 4]; views float32 [N, D], unit norm or 0.
         """
         self._forget(at_s)
         covered = covered_share(boxes)
         rows = [int(row) for row in np.flatnonzero(package_ids >= 0)]
         tracks = {row: self._tracks.setdefault(int(package_ids[row]), _Track(at_s)) for row in rows}
-        clear = {row: views[row] for row in rows if covered[row] < CLEAN} if views is not None else {}
+        clear = (
+            {row: views[row] for row in rows if covered[row] < CLEAN and views[row].any()} if views is not None else {}
+        )
         present = {track.number for track in tracks.values() if track.number is not None}
         for row, track in tracks.items():
             if covered[row] > 0 or at_s - track.seen_s > GAP_S:

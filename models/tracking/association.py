@@ -40,6 +40,8 @@ class LikenessIoU:
         self._rows = {box.tobytes(): row for row, box in enumerate(boxes)}
         self._views, self._appearances = views, appearances
         self._clean = (covered_share(boxes.astype(np.float32)) < CLEAN) & (scores >= self._config.high_score)
+        if views is not None:
+            self._clean &= views.any(axis=1)
 
     def compute(self, tracks: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Boxes [T, 4] of tracks and [N, 4] of detections -> [T, N] in 0..1."""

@@ -63,10 +63,10 @@ class Tracker:
         """The track of each detection of the next frame.
 
         `frame_bgr` uint8 [H, W, 3] shows how the camera moves; `frame_scale` is how many pixels of the boxes one of its
-        pixels is. `embeddings` float32 [N, D], unit norm, are how the detected people look. `captured_at_s` is the
-        frame's capture time: motion is predicted over the time that really passed, so a dropped frame does no harm.
-        Give it for every frame of a stream or for none. A time that does not rise is taken as just after the last; one
-        that goes back by more than `lost_s` as a clock set anew.
+        pixels is. `embeddings` float32 [N, D], unit norm, are how the detected people look; a row of zeros: not known.
+        `captured_at_s` is the frame's capture time: motion is predicted over the time that really passed, so a dropped
+        frame does no harm. Give it for every frame of a stream or for none. A time that does not rise is taken as just
+        after the last; one that goes back by more than `lost_s` as a clock set anew.
         Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number means one person: it
         is given again only to somebody who was lost and, by his looks, has come back; never after `reset`. `splits`
         tells of numbers whose track turned out to show somebody else.
