@@ -6,8 +6,8 @@
 
 It brings up its own Valkey. Vectors are drawn with the spectrum that reid-nano's have on Market-1501 (70 effective
 dimensions of 512), four views an identity; queries are new views of people in the gallery, and, each fifth batch,
-strangers. faiss HNSW takes long to build (a million: tens of minutes on two cores, 5 GiB): `--keep DIR` keeps the built
-ones, and `--hnsw-up-to 100000` leaves the largest out. Exit code 1 if an aim was missed.
+strangers. faiss HNSW takes long to build, a million above all: `--keep DIR` keeps the built ones, and `--hnsw-up-to
+100000` leaves the largest out. Exit code 1 if an aim was missed.
 """
 
 from __future__ import annotations
