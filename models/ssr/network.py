@@ -12,7 +12,8 @@ warped previous output, albedo is divided out and multiplied back. What differs,
 - The weights of the accumulator are found on 8x8 blocks; what was hidden is told pixel by pixel, without weights.
 - Channels are parted by `split`, and pyramids pooled part by part: OpenVINO then keeps the filters' layers apart, and
   takes two thirds of the time that it takes with interleaved ones.
-- The warp is done by the caller in float32 (`models.ssr.warp`): grid coordinates do not survive bf16.
+- The caller warps the history and tests whether it shows the same surface, in float32 (`models.ssr.carry`): grid
+  coordinates do not survive bf16.
 
 All planes come at full resolution; sides are multiples of 16.
 """
@@ -25,10 +26,13 @@ from torch import Tensor, nn
 
 from models.ssr.pyramid import TAPS, enlarge, filter_local, pool, refine, upsample
 
-__all__ = ["FRAME_CHANNELS", "HISTORY_CHANNELS", "SsrNetwork", "base_colour"]
+__all__ = ["FRAME_CHANNELS", "HISTORY_CHANNELS", "KEPT_CHANNELS", "SsrNetwork", "base_colour"]
 
-FRAME_CHANNELS = 19
-HISTORY_CHANNELS = 11
+FRAME_CHANNELS = 15
+HISTORY_CHANNELS = 8
+"""Of the frame before, brought here: its samples' summed irradiance 3, their count, output irradiance 3, agreement."""
+KEPT_CHANNELS = 7
+"""What is kept for the next frame: all of these but the agreement."""
 WIDTHS = (16, 32, 48, 64)
 EMBEDDING = 8
 POOLED = 16
@@ -39,15 +43,14 @@ NEAR_TAPS, WIDE_TAPS = 9, 26
 FINE = (4, 4, 4)
 """Of each half-resolution pixel's four: shares of their own samples, of the previous output, and a gain."""
 MAX_COUNT = 8.0
-DARKEST_BASE = 0.04
-DEPTH_TOLERANCE = 0.1
+DARKEST_BASE = 0.1
 
 
 class SsrNetwork(nn.Module):
-    """Frame [N, 19, H, W] and warped history [N, 11, H, W] to linear radiance [N, 3, H, W] and the new history.
+    """Frame [N, 15, H, W] and history [N, 8, H, W] to linear radiance [N, 3, H, W] and what is kept [N, 7, H, W].
 
-    Frame channels: radiance 3, mask, albedo 3, normal 3, shadow 3, transparent 3, depth, metallic, roughness.
-    History channels: irradiance summed over its samples 3, their count, previous output irradiance 3, normal 3, depth.
+    Frame channels: radiance 3, mask, albedo 3, normal 3, means of shadow and transparent, depth, metallic, roughness.
+    History is 0 where it shows another surface; its last channel, the agreement, says how surely it is the same.
     Radiance has a mean near 0.3 and depth a mean of 1 (`models.ssr.preprocess`); irradiance is linear, demodulated.
     """
 
@@ -72,15 +75,14 @@ class SsrNetwork(nn.Module):
         self._start_mild()
 
     def forward(self, frame: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Radiance [N, 3, H, W] (linear, scaled as the input) and history [N, 11, H, W] of this frame."""
-        mask, albedo, normal, depth = frame[:, 3:4], frame[:, 4:7], frame[:, 7:10], frame[:, 16:17]
+        """Radiance [N, 3, H, W] (linear, scaled as the input) and what is kept of this frame [N, 7, H, W]."""
+        mask, albedo, normal, depth = frame[:, 3:4], frame[:, 4:7], frame[:, 7:10], frame[:, 12:13]
         base = base_colour(albedo)
         irradiance = frame[:, 0:3] * mask / base
-        agreement = _agreement(normal, depth, history)
-        past = history[:, 0:7] * agreement
+        past, agreement = history.split((KEPT_CHANNELS, 1), 1)
         before = past[:, 4:7]
         near = depth / (1 + depth)
-        shadow, transparent = frame[:, 10:13].mean(1, keepdim=True), frame[:, 13:16].mean(1, keepdim=True)
+        shadow, transparent = frame[:, 10:11], frame[:, 11:12]
 
         pooled = _tiles(torch.cat([irradiance, mask, past, normal, near, shadow], 1))
         balance = self._balance(pooled)
@@ -97,7 +99,7 @@ class SsrNetwork(nn.Module):
             count / (1 + count),
             _curve(before.mean(1, keepdim=True)),
         ]
-        features += [agreement, mask, albedo, normal, near, frame[:, 17:19], transparent]
+        features += [agreement, mask, albedo, normal, near, frame[:, 13:15], transparent]
         stem = F.relu(self.stem(torch.cat(features, 1)))
         tile = [stem, _curve(fresh * 4), shadow * 4]
         e1 = self.encode1(torch.cat([*tile, *_level(level1, weight1, before1)], 1))
@@ -123,7 +125,7 @@ class SsrNetwork(nn.Module):
         own, old, gain = _share(own) * count, _share(old) * agreement, torch.clamp(_share(gain), 0.4, 2.5)
         output = (fine * gain + own * accumulated + old * before) / (1 + own + old)
         kept = torch.clamp(count, max=MAX_COUNT)
-        return output * base, torch.cat([accumulated * kept, kept, output, normal, depth], 1)
+        return output * base, torch.cat([accumulated * kept, kept, output], 1)
 
     def _balance(self, pooled: Tensor) -> Tensor:
         """The paper's alpha, of 8x8 pixels: the softmax of two scores, which is 0.5 where both count the same.
@@ -150,7 +152,7 @@ class SsrNetwork(nn.Module):
 
 
 def base_colour(albedo: Tensor) -> Tensor:
-    """What radiance is divided by: albedo, but 1 where it is black (glass, lights, mirrors), never under 0.04."""
+    """What radiance is divided by: albedo, but 1 where it is black (glass, lights, mirrors), never under 0.1."""
     black = torch.clamp(1 - 20 * albedo.amax(1, keepdim=True), 0, 1)
     return torch.clamp(albedo + black * (1 - albedo), min=DARKEST_BASE)
 
@@ -182,10 +184,3 @@ def _share(logits: Tensor) -> Tensor:
 
 def _level(values: Tensor, weight: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return _curve(values), weight / (1 + weight), _curve(before)
-
-
-def _agreement(normal: Tensor, depth: Tensor, history: Tensor) -> Tensor:
-    """1 where the warped pixel shows the same surface, 0 where it was hidden; [N, 1, H, W] with a narrow ramp."""
-    turned = ((history[:, 7:10] - normal) ** 2).sum(1, keepdim=True)
-    moved = (history[:, 10:11] - depth).abs() / (DEPTH_TOLERANCE * depth + 1e-3)
-    return torch.clamp(3 - 5 * turned, 0, 1) * torch.clamp(3 - 2 * moved, 0, 1)

@@ -1,7 +1,6 @@
 """Planes of one frame to the network's frame tensor, and the two numbers that make it independent of units.
 
-The order of channels is that of `models.ssr.network`: radiance, mask, albedo, normal, shadow, transparent, depth,
-metallic, roughness.
+The order of channels is that of `models.ssr.network`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from models.ssr.errors import PlanesError
 
 __all__ = [
+    "FRAME_SLOTS",
     "MEAN_RADIANCE",
     "PLANE_CHANNELS",
-    "PLANE_ORDER",
     "as_float32",
     "blank_planes",
     "check_planes",
@@ -39,12 +38,26 @@ PLANE_CHANNELS = {
     "roughness": 1,
     "motion": 2,
 }
-PLANE_ORDER = tuple(name for name in PLANE_CHANNELS if name != "motion")
+FRAME_SLOTS = {
+    "radiance": range(3),
+    "mask": range(3, 4),
+    "albedo": range(4, 7),
+    "normal": range(7, 10),
+    "shadow": range(10, 11),
+    "transparent": range(11, 12),
+    "depth": range(12, 13),
+    "metallic": range(13, 14),
+    "roughness": range(14, 15),
+}
+"""The channels of the frame tensor. Of shadow and transparent the network takes the means of the colours."""
 OPTIONAL = frozenset({"shadow", "transparent", "metallic", "roughness"})
 """Planes that a renderer may leave out: they count as 0 (roughness as 1)."""
 MEAN_RADIANCE = 0.3
 """The traced pixels' mean after scaling."""
 
+MEASURED_PIXELS = 1 << 18
+MEAN_COLOUR = np.full((1, 3), 1 / 3, np.float32)
+HALF_INFINITY = 0x7C00
 NOTHING = (0.0, 0.0, 0.0, 0.0)
 """A scalar of OpenCV's: one zero for each of up to four channels."""
 
@@ -91,13 +104,18 @@ def blank_planes(width: int, height: int) -> dict[str, NDArray[np.float32]]:
 
 
 def radiance_mean(planes: Planes) -> float:
-    """Mean of the traced pixels' channels, fireflies cut at 20 times the plain mean; 0 for a black frame."""
-    traced = (planes["mask"] > 0).view(np.uint8)
+    """Mean of the traced pixels' channels, fireflies cut at 20 times the plain mean; 0 for a black frame.
+
+    Of a large frame only some pairs of rows are read, evenly spread.
+    """
+    radiance, mask = _some_rows(planes["radiance"]), _some_rows(planes["mask"])
+    traced = (mask > 0).view(np.uint8)
     if not traced.any():
         return 0.0
-    radiance = as_float32(planes["radiance"])
+    radiance = as_float32(radiance)
     mean = float(np.mean(cv2.mean(radiance, traced)[:3]))
-    return float(np.mean(cv2.mean(np.minimum(radiance, np.float32(20 * mean)), traced)[:3]))
+    cut = cv2.threshold(radiance, 20 * mean, 0, cv2.THRESH_TRUNC)[1]
+    return float(np.mean(cv2.mean(cut, traced)[:3]))
 
 
 def depth_mean(planes: Planes) -> float:
@@ -108,30 +126,41 @@ def depth_mean(planes: Planes) -> float:
 def frame_tensor(
     planes: Planes, radiance_scale: float, depth_scale: float, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """[19, H, W] with radiance and depth multiplied by their scales; planes that were left out are filled in.
+    """[15, H, W] with radiance and depth multiplied by their scales; planes that were left out are filled in.
 
     `out`: where to write it, rows contiguous.
     """
     height, width = planes["radiance"].shape[:2]
-    frame = np.empty((19, height, width), np.float32) if out is None else out
-    at = 0
-    for name in PLANE_ORDER:
-        channels = PLANE_CHANNELS[name]
+    frame = np.empty((15, height, width), np.float32) if out is None else out
+    for name, slot in FRAME_SLOTS.items():
+        target = frame[slot.start : slot.stop]
         if name not in planes:
-            frame[at : at + channels] = 1.0 if name == "roughness" else 0.0
-        elif channels == 1:
-            frame[at] = as_float32(planes[name])
+            target[:] = 1.0 if name == "roughness" else 0.0
+        elif PLANE_CHANNELS[name] == 1:
+            target[0] = as_float32(planes[name])
+        elif len(slot) == 1:
+            target[0] = cv2.transform(as_float32(planes[name]), MEAN_COLOUR)
         else:
             # Written into the layers by OpenCV: NumPy takes longer to part colours.
-            cv2.split(as_float32(planes[name]), list(frame[at : at + channels]))
-        at += channels
+            cv2.split(as_float32(planes[name]), list(target))
     frame[0:3] *= radiance_scale
     np.maximum(frame[0:3], 0, out=frame[0:3])
-    frame[16] *= depth_scale
+    frame[12] *= depth_scale
     return frame
 
 
+def _some_rows(plane: NDArray[Any]) -> NDArray[Any]:
+    """Every pair of rows of a picture of MEASURED_PIXELS, fewer of a larger one."""
+    height, width = plane.shape[:2]
+    step = height * width // MEASURED_PIXELS
+    if step < 2:
+        return plane
+    pairs = plane[: height // 2 * 2].reshape(height // 2, 2, *plane.shape[1:])[::step]
+    return np.ascontiguousarray(pairs).reshape(-1, *plane.shape[1:])
+
+
 def _finite(values: NDArray[Any]) -> bool:
-    if values.dtype == np.float16:  # NumPy converts halves one by one: compare their exponents instead
-        return bool((np.ascontiguousarray(values).view(np.uint16) & 0x7C00).max(initial=0) < 0x7C00)
+    if values.dtype == np.float16 and values.size:  # NumPy converts halves one by one: their bits order them as well
+        bits = np.ascontiguousarray(values)
+        return bool(bits.view(np.int16).max() < HALF_INFINITY and bits.view(np.uint16).max() < HALF_INFINITY | 1 << 15)
     return bool(np.isfinite(values).all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputShapeError
+from models.ssr.carry import SURFACE, carry, prepare
 from models.ssr.history import History
 from models.ssr.preprocess import MEAN_RADIANCE, as_float32, check_planes, depth_mean, frame_tensor, radiance_mean
 from models.ssr.spec import SIDE_MULTIPLE
 from models.ssr.tiles import Runs, largest_hw, run_in_tiles
-from models.ssr.warp import warp
 
 __all__ = ["Reconstructor"]
 
 MEMORY_FRAMES = 8
 """The exposure follows the mean radiance of about so many frames."""
-FRAME_CHANNELS, HISTORY_CHANNELS = 19, 11
-RADIANCE_CHANNELS = (slice(0, 3), slice(4, 7))
-DEPTH_CHANNEL = 10
+FRAME_CHANNELS, HISTORY_CHANNELS = 15, 8
 EMPTY = 1e-8
+SHARED_ROWS = 32
+"""Smaller pictures are done before another thread wakes."""
 Planes = Mapping[str, NDArray[Any]]
 
 
@@ -40,7 +40,8 @@ class Reconstructor:
         self._limit_hw = limit_hw or largest_hw(engine)
         self._kept: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._lock = threading.Lock()
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="warp")  # beside the frame's own preparation
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="carry")  # takes the lower half
+        prepare()
 
     def reconstruct(
         self, frames: Sequence[Planes], histories: Sequence[History | None]
@@ -71,25 +72,19 @@ class Reconstructor:
         inputs, pasts = self._buffers(len(frames), rows, columns)
         scales: list[tuple[float, float, float]] = []
         kept = [past if past is not None and past.size_wh == (width, height) else None for past in histories]
-        moving = [
-            None if past is None else self._helper.submit(_moved, past, planes, pasts[index, :, :height, :width])
-            for index, (planes, past) in enumerate(zip(frames, kept, strict=True))
-        ]
-        for index, (planes, past, moved) in enumerate(zip(frames, kept, moving, strict=True)):
+        for index, (planes, past) in enumerate(zip(frames, kept, strict=True)):
             mean = _followed(radiance_mean(planes), past)
             radiance_scale = MEAN_RADIANCE / mean if mean > EMPTY else 1.0
             far = depth_mean(planes)
             depth_scale = 1 / far if far > EMPTY else 1.0
-            frame_tensor(planes, radiance_scale, depth_scale, out=inputs[index, :, :height, :width])
+            self._lay_out(planes, radiance_scale, depth_scale, inputs[index, :, :height, :width])
             _mirror(inputs[index], height, width)
             scales.append((radiance_scale, depth_scale, mean))
-            if past is None or moved is None:
+            if past is None:
                 pasts[index] = 0
                 continue
-            layers = moved.result()
-            for channels in RADIANCE_CHANNELS:
-                layers[channels] *= radiance_scale / past.radiance_scale
-            layers[DEPTH_CHANNEL] *= depth_scale / past.depth_scale
+            rates = radiance_scale / past.radiance_scale, depth_scale / past.depth_scale
+            self._carry(past, as_float32(planes["motion"]), inputs[index], rates, pasts[index])
             _mirror(pasts[index], height, width)
         outputs = run_in_tiles(self._engine, {"frame": inputs, "history": pasts}, self._limit_hw)
         pictures, layers = outputs["radiance"], outputs["history_out"]
@@ -98,9 +93,41 @@ class Reconstructor:
             picture = cv2.merge([np.ascontiguousarray(layer) for layer in pictures[index, :, :height, :width]])
             picture *= np.float32(1 / radiance_scale)
             count = 1 if past is None else past.history_frames + 1
-            history = History(layers[index], (width, height), radiance_scale, depth_scale, mean, count)
+            surface = inputs[index, SURFACE]  # a copy: the memory is used again
+            history = History(layers[index], surface, (width, height), radiance_scale, depth_scale, mean, count)
             results.append((np.asarray(picture, np.float32), history))
         return results
+
+    def _lay_out(self, planes: Planes, radiance_scale: float, depth_scale: float, out: NDArray[np.float32]) -> None:
+        def lay_out(rows: range) -> None:
+            part = {name: values[rows.start : rows.stop] for name, values in planes.items()}
+            frame_tensor(part, radiance_scale, depth_scale, out=out[:, rows.start : rows.stop])
+
+        self._on_two_threads(lay_out, out.shape[1])
+
+    def _carry(
+        self,
+        past: History,
+        motion: NDArray[np.float32],
+        frame: NDArray[np.float32],
+        rates: tuple[float, float],
+        out: NDArray[np.float32],
+    ) -> None:
+        motion = np.ascontiguousarray(motion)
+        self._on_two_threads(
+            lambda rows: carry(past.layers, past.surface, motion, frame, rates, out, rows), len(motion)
+        )
+
+    def _on_two_threads(self, work: Callable[[range], object], height: int) -> None:
+        if height < SHARED_ROWS:
+            work(range(height))
+            return
+        half = height // 2
+        lower = self._helper.submit(work, range(half, height))
+        try:
+            work(range(half))
+        finally:
+            lower.result()
 
     def _buffers(self, count: int, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Memory for frames and histories, kept from batch to batch: fresh pages cost a tenth of a frame's time."""
@@ -108,12 +135,6 @@ class Reconstructor:
             frames = np.empty((count, FRAME_CHANNELS, rows, columns), np.float32)
             self._kept = frames, np.empty((count, HISTORY_CHANNELS, rows, columns), np.float32)
         return self._kept[0][:count], self._kept[1][:count]
-
-
-def _moved(past: History, planes: Planes, out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A history where this frame sees it, in the scales of its own frame."""
-    height, width = out.shape[1:]
-    return warp(past.layers[:, :height, :width], as_float32(planes["motion"]), out=out)
 
 
 def _mirror(layers: NDArray[np.float32], height: int, width: int) -> None:

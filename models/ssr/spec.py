@@ -24,17 +24,19 @@ def _image(name: str, channels: int, meaning: str) -> TensorSpec:
 
 SSR = ModelSpec(
     name="ssr",
-    version=2,
+    version=3,
     paper="High-Quality Real-Time Rendering Using Subpixel Sampling Reconstruction, AAAI 2024",
     inputs=(
         _image(
-            "frame", 19, "radiance 3, mask, albedo 3, normal 3, shadow 3, transparent 3, depth, metallic, roughness"
+            "frame",
+            15,
+            "radiance 3, mask, albedo 3, normal 3, shadow mean, transparent mean, depth, metallic, roughness",
         ),
-        _image("history", 11, "of the frame before, warped: irradiance sum 3, count, output 3, normal 3, depth"),
+        _image("history", 8, "of the frame before, where it is seen now: irradiance sum 3, count, output 3, agreement"),
     ),
     outputs=(
         _image("radiance", 3, "linear, in the scale of the frame's radiance"),
-        _image("history_out", 11, "of this frame, not yet warped"),
+        _image("history_out", 7, "of this frame, not yet warped, without agreement"),
     ),
     folder=Path(__file__).parent / "weights",
     licence="Apache-2.0; rendered scenes CC0 and CC BY 3.0, their authors are in the card",

@@ -2,7 +2,8 @@
 
 `render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes,
 `validate` judges the checkpoint on sequences that are held out, `ablate` what each part of it is worth, `export` writes
-its averaged weights to models/ssr/weights, `evaluate` compares methods; the last line of those that judge is JSON.
+its averaged weights to models/ssr/weights, `evaluate` compares methods, `converge` tells dB by frames since a restart;
+the last line of those that judge is JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.ssr", description=__doc__)
     parser.add_argument("command", choices=["all", *_COMMANDS])
     parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
-    parser.add_argument("--data", type=Path, help="evaluate: a folder of sequences (default: RUN/test)")
+    parser.add_argument("--data", type=Path, help="evaluate, converge: a folder of sequences (default: RUN/test)")
     parser.add_argument(
         "--rounds", type=int, default=4, help="render: two paths in each scene and in a new room, so often"
     )
@@ -113,6 +114,17 @@ def _evaluate(given: argparse.Namespace) -> None:
     print(json.dumps(result))
 
 
+def _converge(given: argparse.Namespace) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.convergence import as_markdown, converge
+
+    with load_engine(SSR, EngineConfig(precision=given.precision)) as engine:
+        found = converge(engine, given.data or given.run / "test")
+    print(as_markdown(found))
+    print(json.dumps(found))
+
+
 def _time(given: argparse.Namespace) -> None:
     from models.engine import EngineConfig, load_engine
     from models.ssr.spec import SSR
@@ -131,6 +143,7 @@ _COMMANDS = {
     "ablate": _ablate,
     "export": _export,
     "evaluate": _evaluate,
+    "converge": _converge,
     "time": _time,
 }
 

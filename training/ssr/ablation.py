@@ -20,7 +20,7 @@ from training.ssr.validation import validate
 
 __all__ = ["ROWS", "Without", "ablate", "as_markdown"]
 
-FRAME_PARTS = {"shadow": slice(10, 13), "transparent": slice(13, 16)}
+FRAME_PARTS = {"shadow": slice(10, 11), "transparent": slice(11, 12)}
 ROWS: dict[str, tuple[str, ...]] = {
     "base": ("accumulator", "previous output"),
     "base + accumulator": ("previous output",),
@@ -80,13 +80,13 @@ def _mean(row: dict[str, float]) -> float:
 
 
 def _forgotten(history: Tensor, parts: tuple[str, ...]) -> Tensor:
-    sums, count, output, surface = history.split((3, 1, 3, 4), 1)
+    sums, count, output, agreement = history.split((3, 1, 3, 1), 1)
     if {"accumulator", "previous output"} <= set(parts):
         return torch.zeros_like(history)
     if "accumulator" in parts:
-        return torch.cat([sums * 0, count * 0, output, surface], 1)
+        return torch.cat([sums * 0, count * 0, output, agreement], 1)
     if "previous output" in parts:
-        return torch.cat([sums, count, sums / (count + 1e-4), surface], 1)
+        return torch.cat([sums, count, sums / (count + 1e-4), agreement], 1)
     return history
 
 

@@ -86,7 +86,7 @@ class AccumulatedOidn:
 
 
 def _base(planes: Planes) -> NDArray[np.float32]:
-    """As `models.ssr.network.base_colour`."""
+    """Albedo, but 1 where it is black, and nowhere nothing."""
     albedo = planes["albedo"].astype(np.float32)
     black = np.clip(1 - 20 * albedo.max(-1, keepdims=True), 0, 1)
     return np.asarray(np.maximum(albedo + black * (1 - albedo), DARKEST_BASE), np.float32)

@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.ssr.preprocess import MEAN_RADIANCE, PLANE_CHANNELS, PLANE_ORDER
+from models.ssr.network import FRAME_CHANNELS
+from models.ssr.preprocess import FRAME_SLOTS, MEAN_RADIANCE
 from training.ssr.sequences import load_planes
 from training.ssr.validation import held_out
 
 __all__ = ["Batch", "SequenceStore"]
 
-CHANNELS = sum(PLANE_CHANNELS[name] for name in PLANE_ORDER)
-DEPTH = 16
 SHORT_SHARE = 0.3
 """Most batches are of the longest sequences: a network that saw short ones only drifts on long streams."""
 WHOLE_SHARE = 0.2
@@ -25,7 +24,7 @@ HISTORY_FRAMES = (2, 13)
 
 
 class Batch:
-    """Frames [T, N, 19, H, W], motion [T, N, 2, H, W] pixels, reference [R, N, 3, H, W], referenced frame numbers.
+    """Frames [T, N, 15, H, W], motion [T, N, 2, H, W] pixels, reference [R, N, 3, H, W], referenced frame numbers.
 
     `radiance_scale` [N, 1, 1, 1] brings the network's radiance back to where white is 1.
     """
@@ -51,8 +50,9 @@ class SequenceStore:
             if file.name in self.stored or held_out(file.stem):
                 continue
             planes = load_planes(file)
-            frames = torch.cat([_channels(planes[name]) for name in PLANE_ORDER], 1)
-            frames[:, DEPTH] /= max(float(frames[:, DEPTH].float().mean()), 1e-6)
+            frames = torch.cat([_slot(planes[name], len(slot)) for name, slot in FRAME_SLOTS.items()], 1)
+            depth = frames[:, FRAME_SLOTS["depth"].start]
+            depth /= max(float(depth.float().mean()), 1e-6)
             entry = frames, _channels(planes["motion"]), _channels(planes["reference"]), planes["referenced"].tolist()
             self.stored[file.name] = entry
         return len(self.stored)
@@ -68,7 +68,7 @@ class SequenceStore:
         first = max(0, referenced[0] - int(self.rng.integers(*HISTORY_FRAMES, endpoint=True)))
         first = 0 if self.rng.random() < WHOLE_SHARE else first
         count = like - first
-        frames, motion = torch.empty(count, size, CHANNELS, crop, crop), torch.empty(count, size, 2, crop, crop)
+        frames, motion = torch.empty(count, size, FRAME_CHANNELS, crop, crop), torch.empty(count, size, 2, crop, crop)
         reference, scale = torch.empty(len(referenced), size, 3, crop, crop), torch.empty(size, 1, 1, 1)
         for place, index in enumerate(self.rng.choice(len(names), size)):
             cut, factors = self._sample(names[index], crop, first)
@@ -82,14 +82,14 @@ class SequenceStore:
         return len(self.stored[name][0])
 
     def _sample(self, name: str, crop: int, first: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """Frames, motion and reference as halves, which move in half the time, and each channel's factor [19, 1, 1]."""
+        """Frames, motion and reference as halves, which move in half the time, and each channel's factor [15, 1, 1]."""
         rng = self.rng
         frames, motion, reference, _referenced = self.stored[name]
         height, width = frames.shape[2:]
         top, left = (2 * int(rng.integers(0, (side - crop) // 2 + 1)) for side in (height, width))
         colours, axes = rng.permutation(3), rng.permutation(3)
-        order = np.arange(CHANNELS)
-        for start, turned in ((0, colours), (4, colours), (7, axes), (10, colours), (13, colours)):
+        order = np.arange(FRAME_CHANNELS)
+        for start, turned in ((0, colours), (4, colours), (7, axes)):
             order[start : start + 3] = start + turned
         flipped = [axis for axis in (-1, -2) if rng.random() < 0.5]
         turn = rng.random() < 0.5
@@ -101,11 +101,17 @@ class SequenceStore:
             part = part * signs[:, None, None] if part.shape[1] == 2 else part
             part = part[:, chosen].flip(flipped)
             cut.append(part.transpose(-1, -2) if turn else part)
-        factors = torch.ones(CHANNELS, 1, 1)
+        factors = torch.ones(FRAME_CHANNELS, 1, 1)
         factors[7:10, 0, 0] = torch.from_numpy(rng.choice([-1.0, 1.0], 3)).float()
         traced = float(cut[0][:, 0:3].float().mean()) * 4
         factors[0:3] = MEAN_RADIANCE / max(traced, 1e-3) * float(np.exp(rng.normal(0, 0.4)))
         return (cut[0], cut[1], cut[2]), factors
+
+
+def _slot(values: NDArray[np.generic], channels: int) -> Tensor:
+    """A plane's channels of the frame tensor: itself, or the mean of its colours."""
+    whole = _channels(values)
+    return whole if whole.shape[1] == channels else whole.float().mean(1, keepdim=True).half()
 
 
 def _channels(values: NDArray[np.generic]) -> Tensor:

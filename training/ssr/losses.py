@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["sequence_loss", "tone", "warp"]
+from training.ssr.carry import warp
 
-SPATIAL, TEMPORAL, EDGE, WARPED, SQUARED = 0.7, 0.1, 0.2, 0.4, 4.0
+__all__ = ["sequence_loss", "tone"]
+
+SPATIAL, TEMPORAL, EDGE, WARPED, SQUARED = 0.7, 0.1, 0.2, 0.6, 4.0
 FRAME_WEIGHTS = (0.5, 0.75, 1.0)
 CURVE = 12.0
 ABOVE_WHITE = 0.2
@@ -26,16 +28,6 @@ def tone(radiance: Tensor) -> Tensor:
     """A curve near sRGB's encoding between 0 and 1 that goes on above white, but flatter."""
     encoded = torch.log1p(CURVE * torch.clamp(radiance, min=0)) / math.log1p(CURVE)
     return torch.clamp(encoded, max=1) + ABOVE_WHITE * F.relu(encoded - 1)
-
-
-def warp(previous: Tensor, motion: Tensor) -> Tensor:
-    """Bilinear look-up of [N, C, H, W] at pixel + motion [N, 2, H, W], 0 outside; as `models.ssr.warp` does it."""
-    height, width = previous.shape[2:]
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    x = (columns + 0.5 + motion[:, 0]) * (2 / width) - 1
-    y = (rows + 0.5 + motion[:, 1]) * (2 / height) - 1
-    grid = torch.stack([x, y], -1).clamp(-4, 4)
-    return F.grid_sample(previous, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def sequence_loss(results: list[Tensor], references: list[Tensor], motions: list[Tensor]) -> tuple[Tensor, float]:

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
 from models.ssr.spec import SSR
 from training.export import load_network
+from training.ssr.carry import carry
 from training.ssr.dataset import Batch, SequenceStore
-from training.ssr.losses import sequence_loss, warp
+from training.ssr.losses import sequence_loss
 
 __all__ = ["RATE", "WARM_RATE", "TrainPlan", "train"]
 
 AVERAGE = 0.995
 REFRESH_STEPS = 10
-RATE, WARM_RATE = 1.5e-3, 6e-4
+RATE, WARM_RATE = 1.5e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def train(plan: TrainPlan, network: nn.Module | None = None) -> nn.Module:
     network = network or SsrNetwork()
     if plan.warm:
         load_network(network, SSR)
+    network = network.to(memory_format=torch.channels_last)  # a fifth faster
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.Adam(network.parameters(), lr=plan.rate, betas=(0.9, 0.99))
     step, spent = 0, 0.0
@@ -96,20 +98,20 @@ def train(plan: TrainPlan, network: nn.Module | None = None) -> nn.Module:
 
 def _losses(network: nn.Module, batch: Batch, half: bool) -> tuple[Tensor, float]:
     """Run up to the first referenced frame without gradients, then learn through the referenced ones."""
-    history: Tensor | None = None
+    kept: Tensor | None = None
     results, references, motions = [], [], []
     for index in range(batch.frames.shape[0]):
         frame = batch.frames[index]
-        if history is None:
+        if kept is None:
             history = frame.new_zeros(frame.shape[0], HISTORY_CHANNELS, *frame.shape[2:])
         else:
-            history = warp(history, batch.motion[index])
+            history = carry(kept, batch.frames[index - 1], frame, batch.motion[index])
         if index not in batch.referenced:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-                history = network(frame, history)[1].float()
+                kept = network(frame, history)[1].float()
             continue
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            result, history = (layers.float() for layers in network(frame, history))
+            result, kept = (layers.float() for layers in network(frame, history))
         results.append(result * batch.radiance_scale)
         references.append(batch.reference[batch.referenced.index(index)])
         motions.append(batch.motion[index])

@@ -44,7 +44,7 @@ def _write_sequence(target: Path, seed: int) -> None:
 
 def test_both_warps_agree() -> None:
     from models.ssr.warp import warp as warp_served
-    from training.ssr.losses import warp as warp_trained
+    from training.ssr.carry import warp as warp_trained
 
     rng = np.random.default_rng(0)
     previous = rng.random((11, 20, 32), np.float32)
@@ -53,6 +53,21 @@ def test_both_warps_agree() -> None:
     trained = warp_trained(torch.from_numpy(previous)[None], torch.from_numpy(np.moveaxis(motion, -1, 0))[None])
     np.testing.assert_allclose(served, trained[0].numpy(), atol=0.04)  # OpenCV's steps of 1/32 pixel
     assert float(np.abs(served - trained[0].numpy()).mean()) < 0.01
+
+
+def test_training_carries_history_as_serving_does() -> None:
+    from models.ssr.carry import SURFACE
+    from models.ssr.carry import carry as carry_served
+    from training.ssr.carry import carry as carry_trained
+
+    rng = np.random.default_rng(1)
+    before, frame = rng.random((2, 15, 32, 48), np.float32)
+    frame[7:10], before[7:10] = 0.5, 0.5 + rng.choice([0, 0.3, 1], (32, 48))
+    kept, motion = rng.random((7, 32, 48), np.float32), rng.normal(0, 4, (32, 48, 2)).astype(np.float32)
+    served = carry_served(kept, before[list(SURFACE)], motion, frame, (1.0, 1.0), np.empty((8, 32, 48), np.float32))
+    batched = [torch.from_numpy(layers)[None] for layers in (kept, before, frame, np.moveaxis(motion, -1, 0))]
+    np.testing.assert_allclose(served, carry_trained(*batched)[0].numpy(), atol=2e-3)
+    assert 0.05 < float((served[7] > 0).mean()) < 0.95
 
 
 def test_training_resumes_and_the_loss_falls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,11 +119,11 @@ def test_a_linear_mean_is_not_darkened() -> None:
     from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
 
     torch.manual_seed(0)
-    frame = torch.zeros(1, 19, 64, 64)
+    frame = torch.zeros(1, 15, 64, 64)
     frame[:, 3, ::2, ::2] = 1
     frame[:, 0:3] = torch.distributions.Exponential(2.0).sample((1, 1, 64, 64)) * frame[:, 3:4]
     frame[:, 4:7] = 1
-    frame[:, 9], frame[:, 16] = 1, 1
+    frame[:, 9], frame[:, 12] = 1, 1
     network = SsrNetwork().eval()
     with torch.inference_mode():
         picture, _history = network(frame, torch.zeros(1, HISTORY_CHANNELS, 64, 64))
@@ -182,10 +197,10 @@ def test_an_ablated_part_is_not_seen(tmp_path: Path) -> None:
     from training.ssr.ablation import ROWS, Without, ablate, as_markdown
 
     network = SsrNetwork().eval()
-    frame, history = torch.rand(1, 19, 32, 32), torch.rand(1, 11, 32, 32)
-    history[:, 7:10], history[:, 10] = frame[:, 7:10], frame[:, 16]
+    frame, history = torch.rand(1, 15, 32, 32), torch.rand(1, 8, 32, 32)
+    history[:, 7] = 1
     other = frame.clone()
-    other[:, 10:13] = 0.7
+    other[:, 10] = 0.7
     with torch.inference_mode():
         deaf = Without(network, ("shadow",))
         assert torch.equal(deaf(frame, history)[0], deaf(other, history)[0])
@@ -215,3 +230,25 @@ def test_the_time_of_a_frame_is_measured_after_the_engine_is_built(tmp_path: Pat
     with load_engine(SSR, EngineConfig(precision="f32", threads=1, cache_dir=tmp_path)) as engine:
         found = time_frames(engine, (64, 48), 3)
     assert 0 < found["median_ms"] <= found["p90_ms"] < found["first_ms"]
+
+
+def test_a_picture_gets_better_with_the_frames_since_a_restart(tmp_path: Path) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.convergence import as_markdown, converge
+    from training.ssr.frames import write_frame
+    from training.ssr.sequences import load_planes
+
+    _write_sequence(tmp_path / "wall.npz", 4)
+    stored = load_planes(tmp_path / "wall.npz")
+    planes = set(stored) - {"reference", "referenced", "meta"}
+    for index in range(8):
+        layers = {name: stored[name][index] for name in planes}
+        layers |= {"reference": stored["reference"][0]} if index == 6 else {}
+        write_frame(tmp_path / "wall" / f"{index:04d}.exr", layers)
+    with load_engine(SSR, EngineConfig(precision="f32", threads=1, cache_dir=tmp_path / "engines")) as engine:
+        found = converge(engine, tmp_path / "wall")
+    assert list(found) == ["wall"]
+    assert len(found["wall"]) == 7  # the frame after the last reference does not count
+    assert found["wall"][-1] > found["wall"][0]
+    assert as_markdown(found).splitlines()[0].count("|") == 9

@@ -45,18 +45,18 @@ def test_planes_without_numbers_are_refused(wall: Any) -> None:
 
 def test_left_out_planes_count_as_matt_and_opaque(wall: Any) -> None:
     frame = frame_tensor(wall(0), 2.0, 0.5)
-    assert frame.shape == (19, 40, 56)
+    assert frame.shape == (15, 40, 56)
     assert frame.dtype == np.float32
-    assert (frame[10:16] == 0).all()  # shadow, transparent
-    assert (frame[17] == 0).all()  # metallic
-    assert (frame[18] == 1).all()  # roughness
+    assert (frame[10:12] == 0).all()  # shadow, transparent
+    assert (frame[13] == 0).all()  # metallic
+    assert (frame[14] == 1).all()  # roughness
 
 
 def test_scales_apply_to_radiance_and_depth_only(wall: Any) -> None:
     planes = wall(0)
     frame = frame_tensor(planes, 2.0, 0.5)
     np.testing.assert_allclose(frame[0:3], 2 * np.moveaxis(planes["radiance"], -1, 0))
-    np.testing.assert_allclose(frame[16], 1.5)
+    np.testing.assert_allclose(frame[12], 1.5)
     np.testing.assert_allclose(frame[4:7], np.moveaxis(planes["albedo"], -1, 0))
 
 
