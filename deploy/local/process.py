@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from deploy.local.errors import ServiceStartError
 
 __all__ = ["LOOPBACK", "ServerProcess", "accepts", "free_port", "port_or_free"]
@@ -47,6 +49,15 @@ class ServerProcess:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def listens(self, port: int) -> bool:
+        """Whether this very process takes connections there: another server may have taken the port before it."""
+        if not (self.running and accepts(port)) or self._process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = psutil.Process(self._process.pid).net_connections("tcp")
+            return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
+        return False
 
     def start(self, *, outlive_parent: bool) -> None:
         """Spawn it. With `outlive_parent` it gets a session of its own and no guard."""

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from deploy.local.errors import ServiceStartError
-from deploy.local.process import ServerProcess, accepts, free_port
+from deploy.local.process import ServerProcess, free_port
 
 __all__ = ["LocalServer"]
 
@@ -25,7 +25,6 @@ class LocalServer(ABC):
 
     def __init__(self, folder: Path, port: int | None, *, outlive_parent: bool) -> None:
         self._folder = folder.resolve()
-        self._wanted_port = port
         self._port = port
         self._outlive_parent = outlive_parent
         self._server: ServerProcess | None = None
@@ -60,12 +59,12 @@ class LocalServer(ABC):
             try:
                 server.start(outlive_parent=self._outlive_parent)
                 self._server = server
-                server.wait_until(lambda: server.running and accepts(port), timeout_s)  # noqa: B023 it ends in this turn
+                server.wait_until(lambda: server.listens(port), timeout_s)  # noqa: B023 it ends in this turn
             except ServiceStartError as error:
                 # Somebody took a port between the choice and the bind; another choice may do.
                 if "Address already in use" not in str(error) or attempt == START_ATTEMPTS:
                     raise
-                self._port = self._wanted_port
+                self._port = None
             else:
                 self._port = port
                 return

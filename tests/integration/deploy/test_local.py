@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -67,6 +69,14 @@ def test_a_setting_that_the_broker_refuses_is_said_with_its_log(tmp_path: Path) 
     broker = LocalKafka(tmp_path, heap_mb=256, settings={"num.io.threads": "none"})
     with pytest.raises(ServiceStartError, match=r"num\.io\.threads"):
         broker.start()
+
+
+@pytest.mark.parametrize("server", [LocalValkey, partial(LocalKafka, heap_mb=256)], ids=["valkey", "kafka"])
+def test_a_port_that_another_server_took_meanwhile_is_left_to_it(tmp_path: Path, server: Callable[..., Any]) -> None:
+    with LocalValkey(tmp_path / "first") as first, server(tmp_path / "second", first.port) as second:
+        assert second.running
+        assert second.port != first.port
+        assert _ping(first.port) == b"+PONG\r\n"
 
 
 def test_valkey_answers_and_stops(tmp_path: Path) -> None:
