@@ -196,8 +196,8 @@ class UnknownPeople:
         """Whom this replica has just remembered, and the index may not have read of yet."""
         while self._fresh and self._clock_s() - self._fresh[0].at_s > FRESH_S:
             self._fresh.popleft()
-        threshold = self._store.info(gallery).threshold
-        alike = [one for one in self._fresh if one.gallery == gallery and float(one.looks @ looks) >= threshold]
+        sure = self._store.info(gallery).provisional_from
+        alike = [one for one in self._fresh if one.gallery == gallery and float(one.looks @ looks) >= sure]
         return alike[-1].identity_id if alike else None
 
     def _add_view(self, gallery: str, track: _Track, identity_id: str, view: _View, at_ms: int) -> None:

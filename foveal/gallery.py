@@ -174,7 +174,7 @@ class Gallery:
             table.put(identity.identity_id, identity.name, usable)
         found = table.rank(check_embeddings(vector, dimension=info.dimension)[:1], max(2, top))[0]
         return Search(
-            match=Match.decide(found, info.threshold, info.calibration),
+            match=Match.decide(found, info.threshold, info.calibration, provisional_from=info.provisional_from),
             candidates=tuple(found[:top]),
             threshold=info.threshold,
             box_xyxy=person.box_xyxy if isinstance(person, EmbeddedPerson) else None,

@@ -123,8 +123,8 @@ class GalleryIndex:
             top = 2 if replica.info.provisional is None else TOP_WITH_PROVISIONAL
             ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
             replica.scores.add([best[0].score for best in ranked if best])
-            calibration = replica.info.calibration
-        return [Match.decide(best, threshold, calibration) for best in ranked]
+            calibration, provisional_from = replica.info.calibration, replica.info.provisional_from
+        return [Match.decide(best, threshold, calibration, provisional_from=provisional_from) for best in ranked]
 
     def search(self, embeddings: ArrayLike, gallery: str, *, top: int = 5) -> list[list[Candidate]]:
         """The best `top` identities for each embedding, whatever the threshold. Raises: as `match`, and

@@ -124,8 +124,8 @@ def expire_provisional(store: GalleryStore, gallery: str) -> list[str]:
 def join(store: GalleryStore, index: GalleryIndex, gallery: str, identity_id: str) -> Change | None:
     """Merge a provisional identity with another that is surely the same person, the younger into the older.
 
-    Sure: all vectors of the one, three or more, have in the mean a cosine with the other's nearest that is the
-    threshold and `policy.surer_by` more, and their tracks were never on one stream at one time. An ordinary merge:
+    Sure: all vectors of the one, three or more, have in the mean a cosine with the other's nearest that reaches
+    `GalleryInfo.provisional_from`, and their tracks were never on one stream at one time. An ordinary merge:
     audited, undone as all are, never against a note that they are two people. None: nobody, or another was quicker.
     """
     info = store.info(gallery)
@@ -136,7 +136,7 @@ def join(store: GalleryStore, index: GalleryIndex, gallery: str, identity_id: st
         return None
     found = {c.identity_id: c for some in index.search(np.stack(rows), gallery, top=CANDIDATES) for c in some}
     others = [i for i, c in found.items() if is_provisional(i, c.name) and i != identity_id]
-    sure = info.threshold + info.provisional.surer_by
+    sure = info.provisional_from
     with named_errors(store.config):
         loaded = list(load_identities(store.client, info, others))
     for other in sorted(loaded, key=lambda one: -found[one.identity_id].score):

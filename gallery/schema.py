@@ -86,8 +86,9 @@ class ProvisionalPolicy(_Record):
     at_most: int = Field(default=1_000, ge=1, le=100_000)
     """Beyond it the longest unseen one goes."""
     expire_after_s: int = Field(default=7 * 86_400, ge=1)
-    surer_by: float = Field(default=0.1, ge=0, le=1)
-    """Two of them are one person from the gallery's threshold and so much more on."""
+    surer_by: float = Field(default=0.25, ge=0, le=1)
+    """In a gallery that is not calibrated somebody is surely one of them from its threshold and so much more on: in
+    one room strangers look alike."""
 
 
 class CropPolicy(_Record):
@@ -132,13 +133,20 @@ class Match:
     """The provisional identity that an `unknown` person is."""
 
     @classmethod
-    def decide(cls, best: Sequence[Candidate], threshold: float, calibration: Calibration | None = None) -> Self:
+    def decide(
+        cls,
+        best: Sequence[Candidate],
+        threshold: float,
+        calibration: Calibration | None = None,
+        *,
+        provisional_from: float = 1.0,
+    ) -> Self:
         """The decision on a query's nearest identities, best first: at least two where the gallery has them.
 
-        Provisional ones do not change who is known, how surely, or by what margin.
+        Provisional ones, from a cosine of their own on, do not change who is known, how surely, or by what margin.
         """
         named = [one for one in best if not is_provisional(one.identity_id, one.name)]
-        near = [one for one in best[:1] if one.score >= threshold and one not in named]
+        near = [one for one in best[:1] if one.score >= provisional_from and one not in named]
         provisional = near[0].identity_id if near else None
         if not named:
             return cls("unknown", provisional=provisional)
@@ -169,6 +177,12 @@ class GalleryInfo(_Record):
     """How unknown people are remembered; None: they are not."""
     crops: CropPolicy | None = None
     """How pictures are kept; None: they are not."""
+
+    @property
+    def provisional_from(self) -> float:
+        """The cosine from which somebody is surely a provisional identity."""
+        surer_by = self.provisional.surer_by if self.provisional is not None else 0.0
+        return min(1.0, self.threshold + (surer_by if self.calibration is None else 0.0))
 
 
 class StoredVector(_Record):

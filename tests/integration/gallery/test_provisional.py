@@ -24,7 +24,7 @@ from gallery.config import GalleryConfig
 from gallery.errors import GalleryConfigError, UnknownIdentityError
 from gallery.index import GalleryIndex
 from gallery.provisional import add_provisional, expire_provisional, join, name_identity, provisional_ids, set_policy
-from gallery.schema import Candidate, Match, ProvisionalPolicy, Sighting
+from gallery.schema import Calibration, Candidate, Match, ProvisionalPolicy, Sighting
 from gallery.store import GalleryStore
 from streams.cloudevents import parse_result
 
@@ -250,7 +250,9 @@ def test_a_known_person_stays_known_beside_a_nearer_provisional_one(
 
 
 def test_the_result_says_unknown_with_the_provisional_id() -> None:
-    match = Match.decide([Candidate("provisional-7", None, 0.8), Candidate("ada", "Ada", 0.3)], 0.6)
+    match = Match.decide(
+        [Candidate("provisional-7", None, 0.8), Candidate("ada", "Ada", 0.3)], 0.6, provisional_from=0.7
+    )
     person = PersonSeen(np.array([0, 0, 10, 20], np.float32), 0.9, 3, match)
     record: Any = SimpleNamespace(
         stream_id="door",
@@ -283,3 +285,28 @@ def test_the_commands_set_the_policy_and_name(
     assert told == {"policy": {"at_most": 7, "expire_after_s": 43_200, "surer_by": 0.1}, "identities": [one]}
     assert run("name", lobby, one, "Ada", "--json") == {"identity_id": one, "name": "Ada"}
     assert run("provisional", lobby, "--off", "--json") == {"policy": None, "identities": []}
+
+
+def test_sure_is_the_calibrated_threshold_or_clearly_above_another(
+    config: GalleryConfig, store: GalleryStore, lobby: str
+) -> None:
+    looks = Looks()
+    alike = looks(0, other=1, turned=0.45)  # a cosine of 0.77 with the first
+    one = add_provisional(store, lobby, looks(0)[None], [0.5], POLICY, epoch=EPOCH).identity_id
+    set_policy(store, lobby, ProvisionalPolicy())
+    with GalleryIndex(config, galleries=[lobby]) as index:
+        index.wait_until_synced(10)
+        assert store.info(lobby).provisional_from == pytest.approx(0.85)
+        assert index.match(alike, lobby)[0].provisional is None
+        calibration = Calibration(
+            fpir=0.01,
+            threshold=0.65,
+            method="tail",
+            identities=40,
+            stranger_searches=40,
+            known_searches=0,
+            missed=None,
+            weights=None,
+        )
+        store.set_calibration(lobby, calibration)
+        until(lambda: index.match(alike, lobby)[0].provisional == one)
