@@ -82,7 +82,7 @@ class Tracker:
             raise ValueError(f"expected {count} finite embeddings, got {embeddings.shape}")
         rows = self._supervision.Detections(
             xyxy=boxes.astype(np.float64),
-            confidence=scores.astype(np.float64),
+            confidence=_stretched(scores.astype(np.float64), self.config.high_score),
             class_id=np.arange(count),  # the package changes the order and may leave rows out
         )
         if self._likeness is not None:
@@ -127,13 +127,25 @@ class Tracker:
         return at_s
 
 
+def _stretched(scores: NDArray[np.float64], high_score: float) -> NDArray[np.float64]:
+    """Scores by which a detector that is sure from `high_score` on counts like one that is from 0.5 on.
+
+    The package weighs overlaps by scores and holds them against fixed thresholds: a detector whose scores are low
+    would lose people for it.
+    """
+    low = 0.5 * scores / max(high_score, 1e-6)
+    high = 0.5 + 0.5 * (scores - high_score) / max(1 - high_score, 1e-6)
+    return np.where(scores < high_score, low, high)
+
+
 def _make(config: TrackingConfig) -> Any:
     """The package's tracker with this configuration; its own names differ a little between trackers."""
     package = importlib.import_module("trackers")
+    new_score = float(_stretched(np.array([config.new_score]), config.high_score)[0])
     common = {"lost_track_buffer": round(config.lost_s * BUFFER_FPS), "frame_rate": config.frame_rate}
     confirm = {"minimum_consecutive_frames": config.confirm_frames}
-    high = {"high_conf_det_threshold": config.high_score}
-    new = {"track_activation_threshold": config.new_score}
+    high = {"high_conf_det_threshold": 0.5}
+    new = {"track_activation_threshold": new_score}
     match config.method:
         case "bytetrack":
             return package.ByteTrackTracker(**common, **confirm, **high, **new)

@@ -128,3 +128,17 @@ def test_the_street_is_followed_well() -> None:
     result = run(Tracker(TrackingConfig(frame_rate=25)), street(0, walkers=8, frames=120), looks=False)
     assert result["IDF1"] > 0.75
     assert result["switches"] <= 6
+
+
+def test_a_detector_whose_scores_are_low_is_followed_as_well() -> None:
+    """Half the scores under half the thresholds: the same tracks."""
+    scene = street(1, walkers=6, frames=60)
+    sure, shy = (
+        Tracker(TrackingConfig(frame_rate=25)),
+        Tracker(TrackingConfig(frame_rate=25, high_score=0.25, new_score=0.4)),
+    )
+    for frame in scene:
+        low = np.where(frame.scores < 0.5, frame.scores / 2, 0.25 + (frame.scores - 0.5) * 1.5).astype(np.float32)
+        there = sure.update(frame, captured_at_s=frame.captured_at_s)
+        here = shy.update(Seen(frame.boxes_xyxy, low), captured_at_s=frame.captured_at_s)
+        np.testing.assert_array_equal(there, here)

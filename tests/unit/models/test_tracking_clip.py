@@ -23,7 +23,7 @@ FROM_S, TO_S = 93.0, 131.0
 def test_two_people_are_two_numbers_though_one_is_hidden_for_seconds() -> None:
     detector = Detector(load_engine(DETECTION_NANO, ENGINE, from_uint8=True), threshold=0.25)
     embedder = Embedder(load_engine(REID_NANO, ENGINE, from_uint8=True))
-    tracker = Tracker(TrackingConfig(high_score=0.25, new_score=0.3))
+    tracker = Tracker(TrackingConfig(high_score=0.25, new_score=0.4))
     seen: dict[int, list[float]] = {}
     for frame in open_source(str(CLIP)):
         if frame.index % 3 or not FROM_S <= frame.time_s <= TO_S:
