@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from gallery.connection import named_errors
 from gallery.keys import GalleryKeys
 from gallery.replicas import ReplicaReport, list_replicas
-from gallery.schema import GalleryInfo
+from gallery.schema import GalleryInfo, is_provisional
 from gallery.scores import drift
 from gallery.search import IdentityTable
 from gallery.snapshot import LoadedIdentity
@@ -168,9 +168,10 @@ def _drift(replicas: Sequence[ReplicaReport], reference: bytes | None) -> float 
 
 
 def _suspects(people: Sequence[LoadedIdentity], info: GalleryInfo, apart: set[str]) -> tuple[list[Suspects], int]:
-    """Pairs whose vectors meet at the gallery's threshold, nearest first."""
+    """Pairs whose vectors meet at the gallery's threshold, or surely where both are provisional, nearest first."""
     table = IdentityTable(info.dimension)
     newest = {}
+    provisional = {one.identity_id for one in people if is_provisional(one.identity_id, one.name)}
     for one in people:
         sound = [
             (v.polarity, v.embedding)
@@ -190,7 +191,8 @@ def _suspects(people: Sequence[LoadedIdentity], info: GalleryInfo, apart: set[st
     for identity_id, best in zip(drawn, table.rank(np.stack([newest[i] for i in drawn]), 2), strict=True):
         for other in best:
             pair = " ".join(sorted((identity_id, other.identity_id)))
-            if other.identity_id != identity_id and other.score >= info.threshold and pair not in apart:
+            least = info.provisional_from if {identity_id, other.identity_id} <= provisional else info.threshold
+            if other.identity_id != identity_id and other.score >= least and pair not in apart:
                 a, b = pair.split()
                 found[pair] = Suspects(identity_id=a, other_id=b, score=round(other.score, 4))
     return sorted(found.values(), key=lambda one: -one.score), len(drawn)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
 from gallery.follower import Follower, FollowState, Replica
-from gallery.schema import Candidate, GalleryInfo, Match, check_embeddings
+from gallery.schema import Candidate, GalleryInfo, Match, check_embeddings, is_provisional
 from gallery.scores import drift
 from gallery.store import GalleryStore
 
@@ -122,7 +122,8 @@ class GalleryIndex:
                 return []
             top = 2 if replica.info.provisional is None else TOP_WITH_PROVISIONAL
             ranked = replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
-            replica.scores.add([best[0].score for best in ranked if best])
+            named = [[c.score for c in best if not is_provisional(c.identity_id, c.name)] for best in ranked]
+            replica.scores.add([scores[0] for scores in named if scores])
             calibration, provisional_from = replica.info.calibration, replica.info.provisional_from
         return [Match.decide(best, threshold, calibration, provisional_from=provisional_from) for best in ranked]
 

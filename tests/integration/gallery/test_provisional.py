@@ -22,6 +22,7 @@ from foveal.cli import app
 from gallery.changes import keep_apart, list_changes, undo
 from gallery.config import GalleryConfig
 from gallery.errors import GalleryConfigError, UnknownIdentityError
+from gallery.health import check_gallery
 from gallery.index import GalleryIndex
 from gallery.provisional import add_provisional, expire_provisional, join, name_identity, provisional_ids, set_policy
 from gallery.schema import Calibration, Candidate, Match, ProvisionalPolicy, Sighting
@@ -310,3 +311,13 @@ def test_sure_is_the_calibrated_threshold_or_clearly_above_another(
         )
         store.set_calibration(lobby, calibration)
         until(lambda: index.match(alike, lobby)[0].provisional == one)
+
+
+def test_check_suspects_two_of_them_only_where_they_are_surely_one(store: GalleryStore, lobby: str) -> None:
+    looks = Looks()
+    set_policy(store, lobby, ProvisionalPolicy())
+    add_provisional(store, lobby, looks(0)[None], [0.5], POLICY, epoch=EPOCH)
+    alike = add_provisional(store, lobby, looks(0, other=1, turned=0.45)[None], [0.5], POLICY, epoch=EPOCH)
+    assert check_gallery(store, lobby).duplicate_suspects == ()
+    name_identity(store, lobby, alike.identity_id, "Ada")
+    assert len(check_gallery(store, lobby).duplicate_suspects) == 1
