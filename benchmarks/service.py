@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
 from actors.config import AppConfig, parse_config
@@ -20,6 +21,8 @@ from benchmarks.footage import Footage
 from deploy.local import LocalStack
 from foveal.session import LocalSession
 from foveal.settings import home_folder
+from gallery.store import GalleryStore
+from models.reid import REID_NANO
 from streams.client import tail
 from streams.cloudevents import parse_event
 from streams.config import Role, StreamsConfig
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 PERCEPTION = "PerceptionActor"
 FLUSH_S = 60.0
 PLAYER_ENDS_S = 10.0
+GALLERY, PEOPLE = "default", 200
 IDLE_S = 2.0
 """A silent stream's state goes after it; short, so that streams can come and go by the hundred."""
 
@@ -67,16 +71,28 @@ def benchmark_config(bootstrap_servers: str, redis_url: str) -> AppConfig:
 
 @contextmanager
 def running_stack() -> Iterator[AppConfig]:
-    """A broker and a Valkey of this benchmark's own, with the topics made."""
+    """A broker and a Valkey of this benchmark's own, with the topics made and people in the gallery."""
     with tempfile.TemporaryDirectory(prefix="foveal-bench-") as folder:
         stack = LocalStack(Path(folder), outlive_parent=False, kafka_port=None, valkey_port=None)
         state = stack.start()
         try:
             config = benchmark_config(str(state.bootstrap_servers), str(state.redis_url))
             ensure_topics(config.streams)
+            _fill_gallery(config)
             yield config
         finally:
             stack.stop()
+
+
+def _fill_gallery(config: AppConfig) -> None:
+    """A gallery of people who are never seen, so that matching is a part of what is measured."""
+    dimension = REID_NANO.outputs[0].length
+    assert dimension is not None
+    vectors = np.random.default_rng(0).standard_normal((PEOPLE, dimension)).astype(np.float32)
+    with GalleryStore(config.gallery, who="benchmark") as store:
+        store.create(GALLERY, dimension=dimension, epoch=REID_NANO.stem)
+        for vector in vectors / np.linalg.norm(vectors, axis=1, keepdims=True):
+            store.enrol(GALLERY, vector)
 
 
 @contextmanager
