@@ -75,7 +75,7 @@ class Account:
         with self._lock:
             stream = self._stream(result.stream_id, place, now_s)
             if isinstance(result, ExpressionsResult):
-                read = [face.expression for face in result.faces if face.expression is not None]
+                read = [shown for face in result.faces if (shown := face.shown) is not None]
                 stream.expressions = [f"{e.label} {e.probabilities[e.label]:.0%}" for e in read]
                 if stream.kind in ("people", "renders"):
                     return

@@ -98,19 +98,20 @@ def _draw_face(canvas: Image, face: Face, scale: int) -> None:
     cv2.rectangle(canvas, (x1, y1), (x2, y2), FACE, 1, cv2.LINE_AA)
     for x, y in face.landmarks_xy or ():
         cv2.circle(canvas, (round(x * scale), round(y * scale)), 2, FACE, -1, cv2.LINE_AA)
-    if face.expression is None:
+    shown = face.shown
+    if shown is None:
         _label(canvas, face.unreadable or "unreadable", x1, y2 + 16, FACE)
         return
     left, top, bar, row = min(x2 + 6, max(0, canvas.shape[1] - 150)), max(BAR_HEIGHT + 2, y1), 60, 14
     panel = canvas[top : top + row * 8 + 4, left : left + 150]
     panel[:] = (panel * 0.4).astype(np.uint8)
-    for index, (name, probability) in enumerate(face.expression.probabilities.items()):
+    for index, (name, probability) in enumerate(shown.probabilities.items()):
         y = top + row * index
-        strongest = name == face.expression.label
+        strongest = name == shown.label
         colour = (120, 220, 255) if strongest else (200, 200, 200)
         cv2.putText(canvas, name, (left + 3, y + 11), FONT, 0.38, colour, 1, cv2.LINE_AA)
         cv2.rectangle(canvas, (left + 70, y + 4), (left + 70 + round(bar * probability), y + 11), colour, -1)
-    text = f"uncertainty {face.expression.uncertainty:.2f}"
+    text = f"uncertainty {shown.uncertainty:.2f}"
     cv2.putText(canvas, text, (left + 3, top + row * 7 + 11), FONT, 0.38, (200, 200, 200), 1, cv2.LINE_AA)
 
 

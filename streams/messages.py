@@ -176,6 +176,11 @@ class Face(Message):
             raise ValueError("smoothed: expected none where the face is unreadable")
         return self
 
+    @property
+    def shown(self) -> Expression | None:
+        """What to show somebody: the reading over the track where there is one, for single frames flicker."""
+        return self.smoothed or self.expression
+
 
 class ExpressionChange(Message):
     """Another expression has led a track's smoothed reading for long enough; it took the lead at `at_ns`, in the

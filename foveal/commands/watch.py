@@ -73,8 +73,8 @@ def _line(result: Result) -> str:
         said = f"{len(message.people)} people" + (f": {', '.join(map(str, names))}" if names else "")
     elif isinstance(message, ExpressionsResult):
         said = ", ".join(
-            f"{face.expression.label} {face.expression.probabilities[face.expression.label]:.2f}"
-            if face.expression
+            f"{shown.label} {shown.probabilities[shown.label]:.2f}"
+            if (shown := face.shown)
             else f"unreadable ({face.unreadable})"
             for face in message.faces
         )

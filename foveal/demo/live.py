@@ -45,8 +45,8 @@ def _expressions(stream: StreamAccount) -> str:
         return "-"
     latest = stream.expressions[max(stream.expressions)]
     said = [
-        f"{face.expression.label} {face.expression.probabilities[face.expression.label]:.2f}"
+        f"{shown.label} {shown.probabilities[shown.label]:.2f}"
         for face in latest.faces
-        if face.expression is not None
+        if (shown := face.shown) is not None
     ]
     return ", ".join(said[:1]) or "-"

@@ -53,6 +53,19 @@ def test_states_look_different(expression: Expression | None) -> None:
     assert len(set(pictures)) == 3
 
 
+def test_the_reading_over_the_track_is_what_is_drawn() -> None:
+    image = np.full((144, 176, 3), 90, np.uint8)
+    angry = HAPPY.model_copy(
+        update={"probabilities": dict.fromkeys(EXPRESSIONS, 0.05) | {"angry": 0.7}, "label": "angry"}
+    )
+    (face,) = faces(angry).faces
+    both = faces(angry).model_copy(update={"faces": (face.model_copy(update={"smoothed": HAPPY}),)})
+    nobody = PeopleResult(**FRAME, people=())
+    drawn = [annotate(image, nobody, one, title="t") for one in (both, faces(HAPPY), faces(angry))]
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[0] != drawn[2]).any()
+
+
 def test_a_sheet_fits_pictures_of_any_size() -> None:
     sheet = contact_sheet(
         [np.full((10, 400, 3), 200, np.uint8), np.full((400, 10, 3), 100, np.uint8)], columns=3, tile_wh=(60, 40)
