@@ -39,6 +39,9 @@ def test_unknown_people_are_remembered_merged_and_named(config: GalleryConfig, s
     assert len(provisional_ids(store, lobby)) == 2
     assert name_identity(store, lobby, third, "Ada") == third
     assert store.show(lobby, third).name == "Ada"
+    [left] = provisional_ids(store, lobby)
+    store.enrol(lobby, E[2], identity_id=left, name="Bea")  # enrolment under a name does the same
+    assert provisional_ids(store, lobby) == []
     with pytest.raises(UnknownIdentityError):
         name_identity(store, lobby, "nobody", "Bob")
     with pytest.raises(UnknownGalleryError):
