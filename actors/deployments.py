@@ -31,6 +31,8 @@ class PerceptionActor(StreamReplica):
         self._index = GalleryIndex(self._config.gallery)
         self._index.start()
         self._store = GalleryStore(self._config.gallery, who="perception")
+        self._unknown = UnknownPeople(self._store, self._index, epoch=self._networks.epoch)
+        self._unknown.start()
 
     def _new_loop(self, rank: int) -> StreamLoop[Any, Any]:
         config, streams = self._config.perception, self._config.streams
@@ -47,8 +49,6 @@ class PerceptionActor(StreamReplica):
         )
         if config.make_up_s > 0:
             self._missed.start()
-        self._unknown = UnknownPeople(self._store, self._index, epoch=self._networks.epoch)
-        self._unknown.start()
         return StreamLoop(
             streams,
             topic=topic,
