@@ -12,10 +12,8 @@ from models.tracking.config import TrackingConfig
 
 __all__ = ["LikenessIoU"]
 
-NEAR = 0.5
+NEAR = 0.7
 """With less overlap, looks bring nothing together here; who was lost is found by `Appearances`."""
-STRANGER = 0.5
-"""What is left of the overlap with somebody who looks like another person."""
 
 
 class LikenessIoU:
@@ -56,9 +54,7 @@ class LikenessIoU:
                 continue
             cosines, clean = self._views[rows] @ person.mean, self._clean[rows]
             alike = (overlap[index] >= NEAR) & (cosines >= person.surely(self._config.same_cosine)) & clean
-            strange = (cosines < self._config.different_cosine) & clean
             overlap[index] = np.where(alike, np.maximum(overlap[index], (1 + cosines) / 2), overlap[index])
-            overlap[index] *= np.where(strange, STRANGER, 1.0)
         return overlap
 
     def normalize_for_fusion(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
