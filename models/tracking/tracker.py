@@ -19,6 +19,8 @@ UNCONFIRMED = -1
 BUFFER_FPS = 30.0
 """The package counts its buffer of lost tracks in frames at this rate, whatever the stream's."""
 SMALLEST_STEP_S = 1e-3
+EDGE = 0.01
+"""Of the frame's width: a box that comes so near to it is cut."""
 
 
 class Boxes(Protocol):
@@ -80,6 +82,8 @@ class Tracker:
             )
         if embeddings is not None and (len(embeddings) != count or not np.isfinite(embeddings).all()):
             raise ValueError(f"expected {count} finite embeddings, got {embeddings.shape}")
+        if embeddings is not None and frame_bgr is not None:
+            embeddings = _without_cut(embeddings, boxes, frame_scale * frame_bgr.shape[1])
         rows = self._supervision.Detections(
             xyxy=boxes.astype(np.float64),
             confidence=_stretched(scores.astype(np.float64), self.config.high_score),
@@ -125,6 +129,15 @@ class Tracker:
                 at_s = self._last_s + SMALLEST_STEP_S
         self._last_s = at_s
         return at_s
+
+
+def _without_cut(
+    embeddings: NDArray[np.float32], boxes: NDArray[np.float32], frame_width: float
+) -> NDArray[np.float32]:
+    """Zeros for people whom the frame's left or right edge cuts: who walks out looks less and less like himself."""
+    margin = EDGE * frame_width
+    cut = (boxes[:, 0] <= margin) | (boxes[:, 2] >= frame_width - margin)
+    return np.where(cut[:, None], np.float32(0), embeddings)
 
 
 def _stretched(scores: NDArray[np.float64], high_score: float) -> NDArray[np.float64]:

@@ -174,3 +174,17 @@ def test_a_mounted_camera_costs_little() -> None:
         assert (motion.estimate(noisy) == np.eye(2, 3)).all()
     assert len(looked) <= 2
     assert not motion.moving
+
+
+def test_who_is_cut_by_the_frames_side_is_not_judged_by_looks() -> None:
+    """Somebody walks out, and what is left of him looks like somebody else: no split, his looks stay what they were."""
+    tracker, looks, frame = Tracker(CONFIG), Looks(), np.zeros((300, 640, 3), np.uint8)
+    for i in range(20):
+        tracker.update(people(560), frame, i / FPS, embeddings=looks(0))
+    for i in range(20, 40):  # the box's right edge is the frame's
+        tracker.update(people(620), frame, i / FPS, embeddings=looks(1))
+        assert tracker.splits == ()
+    for i in range(40, 110):
+        tracker.update(people(), frame, i / FPS, embeddings=looks())
+    back = [tracker.update(people(600), frame, i / FPS, embeddings=looks(0))[0] for i in range(110, 118)][-1]
+    assert back == 0
