@@ -70,10 +70,13 @@ class PerceptionActor(StreamReplica):
             export=MetricsExport(topic, "PerceptionActor"),
         )
 
-    def _close(self) -> None:
+    def _end_loop(self) -> None:
+        super()._end_loop()
         self._sightings.close()
         self._missed.close()
         self._unknown.close()
+
+    def _close(self) -> None:
         self._index.stop()
         self._store.close()
 

@@ -47,6 +47,10 @@ class StreamReplica(ABC):
     def _new_loop(self, rank: int) -> StreamLoop[Any, Any]:
         """A loop for the member of that rank."""
 
+    def _end_loop(self) -> None:
+        """Stop the loop; who made more for it in `_new_loop` gives that back, too."""
+        self._loop.stop()
+
     @abstractmethod
     def _close(self) -> None:
         """Give back what `_open` took."""
@@ -61,7 +65,7 @@ class StreamReplica(ABC):
         if int(rank.rank) == self._rank:
             return
         self._rank = int(rank.rank)
-        self._loop.stop()
+        self._end_loop()
         self._loop = self._new_loop(self._rank)
         self._loop.start(JOIN_WAIT_S)
 
@@ -79,7 +83,6 @@ class StreamReplica(ABC):
 
     def __del__(self) -> None:
         # Serve calls this when the replica is to go, and waits for it up to graceful_shutdown_timeout_s.
-        loop = getattr(self, "_loop", None)
-        if loop is not None:
-            loop.stop()
+        if hasattr(self, "_loop"):
+            self._end_loop()
             self._close()
