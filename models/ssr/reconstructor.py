@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import cv2
@@ -40,7 +41,7 @@ class Reconstructor:
         self._limit_hw = limit_hw or largest_hw(engine)
         self._kept: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._lock = threading.Lock()
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="carry")  # takes the lower half
+        self._halves = _two_threads()
         prepare()
 
     def reconstruct(
@@ -123,11 +124,10 @@ class Reconstructor:
             work(range(height))
             return
         half = height // 2
-        lower = self._helper.submit(work, range(half, height))
-        try:
-            work(range(half))
-        finally:
-            lower.result()
+        parts = [self._halves.submit(work, rows) for rows in (range(half), range(half, height))]
+        wait(parts)
+        for part in parts:
+            part.result()
 
     def _buffers(self, count: int, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Memory for frames and histories, kept from batch to batch: fresh pages cost a tenth of a frame's time."""
@@ -135,6 +135,18 @@ class Reconstructor:
             frames = np.empty((count, FRAME_CHANNELS, rows, columns), np.float32)
             self._kept = frames, np.empty((count, HISTORY_CHANNELS, rows, columns), np.float32)
         return self._kept[0][:count], self._kept[1][:count]
+
+
+def _two_threads() -> ThreadPoolExecutor:
+    """Each kept on a processor of its own: woken for milliseconds only, both would be put where their waker is."""
+    places = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    chosen = iter([places[(os.getpid() + index) % len(places)] for index in range(2)] if places else [])
+
+    def stay() -> None:
+        if places:
+            os.sched_setaffinity(threading.get_native_id(), {next(chosen)})
+
+    return ThreadPoolExecutor(2, thread_name_prefix="carry", initializer=stay)
 
 
 def _mirror(layers: NDArray[np.float32], height: int, width: int) -> None:
