@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from actors.crops import check_crop_keys, keep_crop
 from actors.errors import ActorError
 from actors.gateway_governance import add_governance
+from actors.gateway_words import add_words
 from actors.pictures import EmbeddedPerson, PersonEmbedder, decode_picture, parse_box
 from actors.problems import install_problems
 from gallery.config import GalleryConfig
@@ -273,6 +274,7 @@ def build_api(services: GatewayServices) -> FastAPI:
         return await run_in_threadpool(work)
 
     add_governance(app, store)
+    add_words(app, services.index)
     return app
 
 

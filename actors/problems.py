@@ -19,6 +19,7 @@ from gallery.errors import (
     UnknownIdentityError,
 )
 from models.errors import ModelError
+from models.reid.text import TextEncoderMissingError
 
 __all__ = ["MEDIA_TYPE", "install_problems", "problem"]
 
@@ -32,6 +33,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (GalleryFullError, 409),
     (GalleryAuthError, 502),
     (GalleryServerError, 502),
+    (TextEncoderMissingError, 501),
 )
 
 

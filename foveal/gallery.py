@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from actors.config import AppConfig
 from actors.crops import check_crop_keys, keep_crop
 from actors.pictures import EmbeddedPerson, PersonEmbedder
+from actors.wordsearch import WordSearch, WordSearcher
 from foveal.settings import load_settings
 from gallery import changes
 from gallery.calibration import calibrate_gallery
@@ -81,6 +82,7 @@ class Gallery:
         self._create = create
         self._store = GalleryStore(redis)
         self._embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
+        self._searcher = WordSearcher()
 
     def __enter__(self) -> Self:
         return self
@@ -158,27 +160,26 @@ class Gallery:
         """
         info = self.info()
         person = self._person(image_bgr, box, whole, embedding)
-        if isinstance(person, EmbeddedPerson) and info.epoch != self._embedder.epoch:
-            raise EpochMismatchError(
-                f"epoch: the gallery {self.name!r} holds vectors of {info.epoch!r}, pictures are embedded by "
-                f"{self._embedder.epoch!r}; create a gallery for it and enrol again"
-            )
+        if isinstance(person, EmbeddedPerson):
+            self._same_epoch(info)
         vector = person.embedding if isinstance(person, EmbeddedPerson) else person
-        table = IdentityTable(info.dimension)
-        for identity in self._store.load(self.name):
-            usable = [
-                (v.polarity, v.embedding)
-                for v in identity.vectors
-                if v.embedding is not None and v.polarity is not None and v.epoch == info.epoch
-            ]
-            table.put(identity.identity_id, identity.name, usable)
-        found = table.rank(check_embeddings(vector, dimension=info.dimension)[:1], max(2, top))[0]
+        found = self._table(info).rank(check_embeddings(vector, dimension=info.dimension)[:1], max(2, top))[0]
         return Search(
             match=Match.decide(found, info.threshold, info.calibration, provisional_from=info.provisional_from),
             candidates=tuple(found[:top]),
             threshold=info.threshold,
             box_xyxy=person.box_xyxy if isinstance(person, EmbeddedPerson) else None,
         )
+
+    def search_by_words(self, text: str, *, top: int = 5) -> WordSearch:
+        """Whom do words fit, such as "woman, red top, backpack"? Needs the extra `text`.
+
+        Raises: UnknownGalleryError, EpochMismatchError for a gallery of another network, QuestionError where nothing
+        is understood, TextEncoderMissingError.
+        """
+        info = self.info()
+        self._same_epoch(info)
+        return self._searcher.search(text, *self._table(info).positives(), top)
 
     def info(self) -> GalleryInfo:
         """The gallery's properties. Raises: UnknownGalleryError."""
@@ -232,6 +233,25 @@ class Gallery:
         if image_bgr is not None:
             return self._embedder.embed(image_bgr, box_xyxy=box, whole=whole)
         return check_embeddings(embedding if embedding is not None else ())
+
+    def _table(self, info: GalleryInfo) -> IdentityTable:
+        """Everyone as they stand in Redis now."""
+        table = IdentityTable(info.dimension)
+        for identity in self._store.load(self.name):
+            usable = [
+                (v.polarity, v.embedding)
+                for v in identity.vectors
+                if v.embedding is not None and v.polarity is not None and v.epoch == info.epoch
+            ]
+            table.put(identity.identity_id, identity.name, usable)
+        return table
+
+    def _same_epoch(self, info: GalleryInfo) -> None:
+        if info.epoch != self._embedder.epoch:
+            raise EpochMismatchError(
+                f"epoch: the gallery {self.name!r} holds vectors of {info.epoch!r}, pictures are embedded and words "
+                f"read by {self._embedder.epoch!r}; create a gallery for it and enrol again"
+            )
 
     def _info_or_create(self, vectors: NDArray[np.float32]) -> GalleryInfo:
         try:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gallery.config import GalleryConfig
 from gallery.errors import EpochMismatchError, GalleryUnavailableError, UnknownGalleryError
@@ -131,14 +131,21 @@ class GalleryIndex:
         """The best `top` identities for each embedding, whatever the threshold. Raises: as `match`, and
         GalleryUnavailableError where `match` would say `unavailable`."""
         rows = check_embeddings(embeddings)
-        if not self.available:
-            raise GalleryUnavailableError(
-                f"gallery.url: {self._config.address} has not answered for {self._config.stale_after_s:g} s or more; "
-                "look at the server, the search goes on by itself when it is back"
-            ) from self._follower.error
-        replica = self._replica(gallery)
+        replica = self._available_replica(gallery)
         with replica.lock:
             return replica.table.rank(check_embeddings(rows, dimension=replica.table.dimension), top=top)
+
+    def positives(
+        self, gallery: str, *, epoch: str
+    ) -> tuple[NDArray[np.float32], list[int], dict[int, tuple[str, str | None]]]:
+        """A copy of the positive vectors [N, D], whose each is by number, and the id and name of each number.
+
+        Raises: UnknownGalleryError, GalleryUnavailableError, EpochMismatchError where the gallery's is not `epoch`.
+        """
+        replica = self._available_replica(gallery)
+        with replica.lock:
+            _same_epoch(replica, epoch)
+            return replica.table.positives()
 
     def info(self, gallery: str) -> GalleryInfo | None:
         """A gallery's policies and settings, as this index knows them; None where there is no such gallery."""
@@ -167,6 +174,14 @@ class GalleryIndex:
             resyncs=follower.resyncs,
             galleries=tuple(_gallery_health(r) for _, r in sorted(follower.replicas.copy().items())),
         )
+
+    def _available_replica(self, gallery: str) -> Replica:
+        if not self.available:
+            raise GalleryUnavailableError(
+                f"gallery.url: {self._config.address} has not answered for {self._config.stale_after_s:g} s or more; "
+                "look at the server, the search goes on by itself when it is back"
+            ) from self._follower.error
+        return self._replica(gallery)
 
     def _replica(self, gallery: str) -> Replica:
         replica = self._follower.replicas.get(gallery)

@@ -46,6 +46,11 @@ class VectorMatrix:
     def owner(self, row: int) -> int:
         return self._owners[row]
 
+    @property
+    def owners(self) -> list[int]:
+        """A copy of the rows' owners."""
+        return list(self._owners)
+
     def rows_of(self, owner: int) -> list[int]:
         """Row numbers of an owner, empty where it has none."""
         return self._rows_of.get(owner, [])
@@ -120,6 +125,10 @@ class IdentityTable:
     def nbytes(self) -> int:
         """Memory of the vectors and their codes, without names."""
         return self._positive.nbytes + self._negative.nbytes
+
+    def positives(self) -> tuple[NDArray[np.float32], list[int], dict[int, tuple[str, str | None]]]:
+        """A copy of the positive vectors [N, D], whose each is by number, and the id and name of each number."""
+        return self._positive.rows.copy(), self._positive.owners, dict(self._who)
 
     def put(self, identity_id: str, name: str | None, vectors: Iterable[tuple[Polarity, NDArray[np.float32]]]) -> None:
         """Set an identity to exactly these vectors, each float32 [D] of unit norm."""

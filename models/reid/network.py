@@ -1,7 +1,7 @@
-"""The ReID embedder: a small residual network with one global and two half-body branches and a BNNeck.
+"""The ReID embedder: a small residual trunk, its global feature, learned parts, and the graph's signature.
 
 Sources: strong baseline and BNNeck, Luo et al., CVPRW 2019, section 3 (last stride 1 is what stage 3 -> 4 keeps here);
-horizontal parts, Sun et al., ECCV 2018 (PCB), with two stripes instead of six.
+GPS, CVPRW 2021 (`graph_network.py`).
 """
 
 from __future__ import annotations
@@ -10,22 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.reid.attributes import LABELS
+from models.reid.graph_network import PARTS, PartMasks, PersonGraph
+from models.reid.text import TEXT_DIM
+
 __all__ = ["EMBEDDING_DIM", "EmbedderNet"]
 
 EMBEDDING_DIM = 512
 STEM_CHANNELS = 24
-STAGES = ((48, 2, 1), (96, 2, 1), (192, 2, 1), (192, 1, 1))  # channels, stride, blocks
-GLOBAL_DIM, HALF_DIM = 256, 128
+STAGES = ((48, 2, 1), (96, 2, 2), (192, 2, 2), (192, 1, 1))  # channels, stride, blocks
+GLOBAL_DIM, PART_DIM, SIGNATURE_DIM = 256, 32, 128
 
 
 class EmbedderNet(nn.Module):
     """Person crops to embeddings.
 
     Shapes: crops float [N, 3, H, W] RGB, normalized, H a multiple of 32 and W of 16 (served at 128x64)
-    -> embedding float [N, 512], unit norm.
+    -> embedding float [N, 512], unit norm. Without `graph` or `parts`, for the ablation, the global feature takes
+    their room.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, parts: bool = True, graph: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1, bias=False),
@@ -38,28 +43,34 @@ class EmbedderNet(nn.Module):
                 layers.append(ResidualBlock(channels, width, stride if block == 0 else 1))
                 channels = width
         self.backbone = nn.Sequential(*layers)
-        self.global_part = nn.Linear(channels, GLOBAL_DIM, bias=False)
-        self.upper_part = nn.Linear(channels, HALF_DIM, bias=False)
-        self.lower_part = nn.Linear(channels, HALF_DIM, bias=False)
+        rest = (len(PARTS) * PART_DIM if parts else 0, SIGNATURE_DIM if graph else 0)
+        self.slices = tuple(size for size in (EMBEDDING_DIM - sum(rest), *rest) if size)
+        self.global_part = nn.Linear(channels, self.slices[0], bias=False)
+        self.masks = PartMasks(channels) if parts or graph else None
+        self.part_says = nn.Linear(channels, PART_DIM * len(PARTS), bias=False) if parts else None
+        self.graph = PersonGraph(channels, TEXT_DIM, SIGNATURE_DIM) if graph else None
+        self.attributes = None if graph else nn.Linear(channels, len(LABELS))
         self.neck = nn.BatchNorm1d(EMBEDDING_DIM)
         self.neck.bias.requires_grad_(False)  # BNNeck: the classifier's hyperplanes pass the origin
 
-    def features(self, crops: Tensor) -> Tensor:
-        """The [N, 512] features before the neck, which the metric loss sees: global 256, upper 128, lower 128."""
+    def features(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """The [N, 512] features before the neck, which the metric loss sees, and the attributes' logits [N, 41]."""
         maps = self.backbone(crops)
-        upper, lower = maps.chunk(2, dim=2)
         whole = maps.mean(dim=(2, 3)) + maps.amax(dim=(2, 3))
-        return torch.cat(
-            (
-                self.global_part(whole),
-                self.upper_part(upper.mean(dim=(2, 3)) + upper.amax(dim=(2, 3))),
-                self.lower_part(lower.mean(dim=(2, 3)) + lower.amax(dim=(2, 3))),
-            ),
-            dim=1,
-        )
+        found = [self.global_part(whole)]
+        bodies = None if self.masks is None else self.masks(maps)
+        if self.part_says is not None and bodies is not None:
+            each = self.part_says.weight.view(len(PARTS), PART_DIM, -1)
+            found.append(torch.einsum("npc,pdc->npd", bodies, each).flatten(1))
+        if self.graph is not None and bodies is not None:
+            signature, logits = self.graph(bodies, whole)
+            found.append(signature)
+        elif self.attributes is not None:
+            logits = self.attributes(whole)
+        return torch.cat(found, dim=1), logits
 
     def forward(self, crops: Tensor) -> Tensor:
-        return F.normalize(self.neck(self.features(crops)), dim=1)
+        return F.normalize(self.neck(self.features(crops)[0]), dim=1)
 
 
 class ResidualBlock(nn.Module):

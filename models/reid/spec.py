@@ -10,8 +10,8 @@ __all__ = ["REID_NANO"]
 
 REID_NANO = ModelSpec(
     name="reid-nano",
-    version=1,
-    paper="Luo et al., CVPRW 2019, section 3; stripes of Sun et al., ECCV 2018",
+    version=2,
+    paper="Luo et al., CVPRW 2019, section 3; GPS, CVPRW 2021",
     inputs=(TensorSpec("crops", layout="NCHW", channels="RGB", height=128, width=64, meaning="people, padded to 1:2"),),
     outputs=(TensorSpec("embedding", layout="NC", length=512, unit_norm=True, meaning="compare by dot product"),),
     folder=Path(__file__).parent / "weights",

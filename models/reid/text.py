@@ -24,6 +24,7 @@ TEXT_DIM = 384
 LAYERS, HEADS, EPSILON = 6, 12, 1e-12
 LONGEST = 256
 """Tokens of a sentence that are read, as the model was trained."""
+AT_A_TIME = 64
 Array = NDArray[np.float32]
 
 
@@ -52,40 +53,50 @@ class TextEncoder:
         self._ids = {word: index for index, word in enumerate(words)}
 
     def encode(self, sentences: Sequence[str], context: Array | None = None) -> Array:
-        """Sentences -> float32 [N, 384], unit norm; the same sentence always gives the same vector.
+        """Sentences -> float32 [N, 384], unit norm.
 
         `context` [K, 384] stands before a sentence's words as K words of no vocabulary: a learned prompt.
         """
-        if not sentences:
-            return np.empty((0, TEXT_DIM), np.float32)
-        return np.stack([self._encode(sentence, context) for sentence in sentences])
+        found = np.empty((len(sentences), TEXT_DIM), np.float32)
+        ids = [self.word_ids(sentence) for sentence in sentences]
+        by_length = sorted(range(len(ids)), key=lambda one: len(ids[one]))
+        for start in range(0, len(by_length), AT_A_TIME):
+            some = by_length[start : start + AT_A_TIME]
+            found[some] = self._encode([ids[one] for one in some], context)
+        return found
 
     def word_ids(self, sentence: str) -> list[int]:
         """The vocabulary's numbers of a sentence, its two marks included."""
         return [self._ids[piece] for piece in ("[CLS]", *self._pieces(sentence), "[SEP]")]
 
-    def _encode(self, sentence: str, context: Array | None) -> Array:
-        states = self.weights["embeddings.word_embeddings.weight"][self.word_ids(sentence)]
+    def _encode(self, ids: list[list[int]], context: Array | None) -> Array:
+        lengths = np.array([len(one) for one in ids])
+        filled = np.array([one + [0] * (int(lengths.max()) - len(one)) for one in ids])
+        states = self.weights["embeddings.word_embeddings.weight"][filled]
         if context is not None:
-            states = np.concatenate((states[:1], context, states[1:]))
-        states = states + self.weights["embeddings.position_embeddings.weight"][: len(states)]
-        states = states + self.weights["embeddings.token_type_embeddings.weight"][0]
-        states = self._norm(states, "embeddings.LayerNorm")
+            before = np.broadcast_to(context, (len(ids), *context.shape))
+            states = np.concatenate((states[:, :1], before, states[:, 1:]), axis=1)
+            lengths += len(context)
+        count = states.shape[1]
+        states = states + self.weights["embeddings.position_embeddings.weight"][:count]
+        states = self._norm(states + self.weights["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+        read = np.arange(count) < lengths[:, None]
         for layer in range(LAYERS):
-            states = self._layer(states, f"encoder.layer.{layer}.")
-        mean = states.mean(axis=0)
-        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+            states = self._layer(states, read, f"encoder.layer.{layer}.")
+        mean = (states * read[..., None]).sum(axis=1) / lengths[:, None]
+        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
 
-    def _layer(self, states: Array, at: str) -> Array:
-        count, width = states.shape
+    def _layer(self, states: Array, read: NDArray[np.bool_], at: str) -> Array:
+        count, length, width = states.shape
         query, key, value = (
-            self._dense(states, f"{at}attention.self.{part}").reshape(count, HEADS, width // HEADS).transpose(1, 0, 2)
+            self._dense(states, f"{at}attention.self.{part}").reshape(count, length, HEADS, -1).transpose(0, 2, 1, 3)
             for part in ("query", "key", "value")
         )
-        scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(width // HEADS))
-        scores = np.exp(scores - scores.max(axis=2, keepdims=True))
-        mixed = (scores / scores.sum(axis=2, keepdims=True)) @ value
-        mixed = mixed.transpose(1, 0, 2).reshape(count, width)
+        scores = query @ key.transpose(0, 1, 3, 2) / np.float32(np.sqrt(width // HEADS))
+        scores = np.where(read[:, None, None], scores, np.float32(-1e9))
+        scores = np.exp(scores - scores.max(axis=3, keepdims=True))
+        mixed = (scores / scores.sum(axis=3, keepdims=True)) @ value
+        mixed = mixed.transpose(0, 2, 1, 3).reshape(count, length, width)
         states = self._norm(
             states + self._dense(mixed, f"{at}attention.output.dense"), f"{at}attention.output.LayerNorm"
         )
@@ -93,7 +104,9 @@ class TextEncoder:
         return self._norm(states + self._dense(inner, f"{at}output.dense"), f"{at}output.LayerNorm")
 
     def _dense(self, states: Array, name: str) -> Array:
-        return np.asarray(states @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"], np.float32)
+        flat = states.reshape(-1, states.shape[-1]) @ self.weights[f"{name}.weight"].T
+        flat += self.weights[f"{name}.bias"]
+        return np.asarray(flat.reshape(*states.shape[:-1], -1), np.float32)
 
     def _norm(self, states: Array, name: str) -> Array:
         centred = states - states.mean(axis=-1, keepdims=True)

@@ -1,1 +1,1 @@
-"""ReID: data, training, evaluation. `python -m training.reid train|export|evaluate`."""
+"""ReID: data, training, evaluation. `python -m training.reid train|export|evaluate|ablate`."""

@@ -1,4 +1,4 @@
-"""`python -m training.reid train|export|evaluate`."""
+"""`python -m training.reid train|export|evaluate|ablate`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,26 @@ def main() -> None:
     root = Path(os.environ.get("FOVEAL_DATA", "../shared/data"))
     arguments = _parser(root).parse_args()
     if arguments.command == "train":
-        from training.reid.train import TrainConfig, train
+        from training.reid.config import TrainConfig
+        from training.reid.train import train
 
         config = TrainConfig(minutes=arguments.minutes, threads=arguments.threads)
-        path = train(arguments.data, arguments.run, config, resume=not arguments.fresh)
+        resume = not arguments.fresh
+        path = train(arguments.data, arguments.attributes, arguments.run, config, trunk=arguments.trunk, resume=resume)
         print(json.dumps({"checkpoint": str(path)}))
+    elif arguments.command == "ablate":
+        from training.reid.ablate import ablate
+        from training.reid.config import TrainConfig
+
+        config = TrainConfig(minutes=arguments.minutes, threads=arguments.threads)
+        given = (arguments.data, arguments.attributes, arguments.run, config)
+        print(json.dumps(ablate(*given, trunk=arguments.trunk, seeds=arguments.seeds)))
     elif arguments.command == "export":
         from training.reid.export import export_run
+        from training.reid.words import export_words
 
         record = export_run(arguments.run)
+        print(json.dumps({"words": export_words(arguments.run, arguments.data, arguments.attributes)}))
         print(json.dumps({"weights": str(record.weights.path), **record.metrics["training"]}))
     else:
         from models.engine import EngineConfig
@@ -33,25 +44,42 @@ def main() -> None:
         peer = None if arguments.peer is None else root / "peers" / PEERS[arguments.peer]
         held_out_only = arguments.data is None
         data = arguments.data or root / "reid" / "market1501_600ids.tar"
-        print(json.dumps(evaluate(data, config, peer=peer, held_out_only=held_out_only)))
+        asked = {"rerank": arguments.rerank, "mirrored": arguments.mirrored}
+        found = evaluate(data, config, peer=peer, held_out_only=held_out_only, **asked)
+        print(json.dumps(found))
 
 
 def _parser(root: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.reid", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train", help="train from scratch, or go on from the checkpoint of the run")
-    training.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
-    training.add_argument("--run", type=Path, default=Path("runs/reid"))
-    training.add_argument("--minutes", type=float, default=75.0, help="training time in all, over all resumptions")
-    training.add_argument("--threads", type=int, default=1)
-    training.add_argument("--fresh", action="store_true", help="begin anew although there is a checkpoint")
-    exporting = commands.add_parser("export", help="write the weights of the run's last checkpoint to models/")
+    for name, minutes, said in (
+        ("train", 80.0, "train anew, or go on from the checkpoint of the run"),
+        ("ablate", 10.0, "short trainings: global, + attributes, + parts, + graph, on a split of the 480"),
+    ):
+        training = commands.add_parser(name, help=said)
+        training.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
+        training.add_argument("--attributes", type=Path, default=root / "reid" / "attributes.csv")
+        training.add_argument(
+            "--run", type=Path, default=Path("runs/reid" if name == "train" else "runs/reid-ablation")
+        )
+        training.add_argument("--trunk", type=Path, help="an older network's safetensors file to begin from")
+        training.add_argument("--minutes", type=float, default=minutes, help="processor time of each training in all")
+        training.add_argument("--threads", type=int, default=1)
+        if name == "train":
+            training.add_argument("--fresh", action="store_true", help="begin anew although there is a checkpoint")
+        else:
+            training.add_argument("--seeds", type=int, default=1)
+    exporting = commands.add_parser("export", help="learn words on the run's checkpoint, write all weights to models/")
     exporting.add_argument("--run", type=Path, default=Path("runs/reid"))
+    exporting.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
+    exporting.add_argument("--attributes", type=Path, default=root / "reid" / "attributes.csv")
     testing = commands.add_parser("evaluate", help="the Market protocol; JSON on the last line")
     testing.add_argument(
         "--data", type=Path, help="tar or folder, every identity is tested (default: the split's 120 held-out ones)"
     )
     testing.add_argument("--peer", choices=sorted(PEERS), help="another's network instead of ours")
+    testing.add_argument("--mirrored", action="store_true", help="the mean of each crop and its mirror image")
+    testing.add_argument("--rerank", action="store_true", help="also after k-reciprocal re-ranking")
     testing.add_argument("--precision", choices=("auto", "f32", "bf16", "f16"), default="auto")
     testing.add_argument("--threads", type=int)
     return parser

@@ -1,4 +1,4 @@
-"""Batched augmentation of crops: flip, shift and zoom in one resampling, light, grey, low resolution, random erasing.
+"""Batched augmentation of crops: flip, shift and zoom in one resampling, light, colour, low resolution, random erasing.
 
 Random erasing: Zhong et al., AAAI 2020 (filled with the mean colour, which is 0 once normalized).
 """
@@ -14,7 +14,7 @@ __all__ = ["augment_crops", "normalize_crops"]
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
 SHIFT, ZOOM = 0.08, 0.12  # parts of the crop: what another detector's boxes are off by
-LIGHT, CONTRAST = 0.25, 0.2
+LIGHT, CONTRAST, TINT = 0.25, 0.2, 0.08
 P_LIGHT, P_GREY, P_SMALL, P_ERASE = 0.5, 0.05, 0.1, 0.5
 
 
@@ -49,6 +49,9 @@ def augment_crops(crops_bgr: Tensor, size_hw: tuple[int, int], generator: torch.
     light = chance(P_LIGHT).float().view(-1, 1, 1, 1)
     gain = 1 + light * uniform(-CONTRAST, CONTRAST).view(-1, 1, 1, 1)
     out = out * gain + light * (uniform(-LIGHT, LIGHT).view(-1, 1, 1, 1) / STD.mean())
+    # The white balance of another camera; small, since colours name people's clothes.
+    tint = 1 + (torch.rand(count, 3, 1, 1, generator=generator) * 2 - 1) * TINT * light
+    out = out * tint
     grey = chance(P_GREY)
     if grey.any():
         out[grey] = out[grey].mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,11 +14,15 @@ from numpy.typing import NDArray
 
 from models.engine import EngineConfig, load_engine, load_onnx
 from models.engine.shapes import ShapeProfile
+from models.reid.attributes import GROUPS
 from models.reid.embedder import Embedder
 from models.reid.preprocess import normalize_crops
 from models.reid.spec import REID_NANO
+from models.reid.words import Words
 from models.spec import TensorSpec
-from training.reid.data import CropSet, development_split, read_crops
+from training.reid.attributes import read_attributes
+from training.reid.data import JUNK_IDENTITY, CropSet, development_split, read_crops
+from training.reid.describing import attribute_accuracy, search_by_words
 from training.reid.protocol import market_metrics, query_indices
 
 __all__ = ["evaluate"]
@@ -25,33 +30,80 @@ __all__ = ["evaluate"]
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 PEER_SIZE_WH = (128, 256)
 BATCH = 32
+SUBGROUPS = ("gender", "age", "hair")
+FEWEST_QUERIES = 20
+"""Of a subgroup: fewer say nothing."""
 
 
 def evaluate(
-    data: Path, config: EngineConfig, *, peer: Path | None = None, held_out_only: bool = False
-) -> dict[str, float]:
+    data: Path,
+    config: EngineConfig,
+    *,
+    peer: Path | None = None,
+    held_out_only: bool = False,
+    rerank: bool = False,
+    mirrored: bool = False,
+) -> dict[str, Any]:
     """mAP, rank1, rank5, rank10 and mINP in percent, with the number of queries and of gallery crops.
 
     `held_out_only` keeps the 120 identities of the development split; `peer` is an ONNX file that takes RGB crops
-    256x128 by ImageNet's mean and std (as torchreid's do) in place of our network.
+    256x128 by ImageNet's mean and std (as torchreid's do) in place of our network; `mirrored` embeds both images of a
+    crop. With `rerank` the same after k-reciprocal re-ranking, under `reranked`. Where attributes.csv lies beside the
+    data, and the network is ours: `attributes`, `words` and `groups` too.
     Raises: NoCropsError, FileNotFoundError, EngineError.
     """
     crops = read_crops(data, REID_NANO.input.size_wh)
     if held_out_only:
         _, crops = development_split(crops)
-    embed = _ours(config) if peer is None else _peer(peer, config)
+    embed = _ours(config, mirrored) if peer is None else _peer(peer, config)
     embeddings = np.concatenate([embed(crops.images[i : i + BATCH]) for i in range(0, len(crops.images), BATCH)])
-    return _scored(embeddings, crops)
-
-
-def _scored(embeddings: NDArray[np.float32], crops: CropSet) -> dict[str, float]:
     queries = query_indices(crops.names, crops.identities, crops.cameras)
-    found = market_metrics(embeddings, crops.identities, crops.cameras, queries)
+    found: dict[str, Any] = _rounded(market_metrics(embeddings, crops.identities, crops.cameras, queries))
+    if rerank:
+        again = market_metrics(embeddings, crops.identities, crops.cameras, queries, rerank=True)
+        found["reranked"] = _rounded(again)
+    attributes = data.parent / "attributes.csv"
+    if peer is None and attributes.is_file():
+        told = read_attributes(attributes, crops.identities)
+        known = (told >= 0).all(axis=1)
+        words = Words()
+        found["attributes"] = _rounded(attribute_accuracy(words, embeddings[known], told[known]))
+        found["words"] = search_by_words(words, embeddings[known], crops.identities[known], told[known])
+        found["groups"] = _by_group(embeddings, crops, queries, told)
+    return found
+
+
+def _by_group(
+    embeddings: NDArray[np.float32], crops: CropSet, queries: NDArray[np.int64], told: NDArray[np.int64]
+) -> dict[str, dict[str, float]]:
+    """mAP and rank1 of the queries of each gender, age and hair, ranked among everybody, and the largest gap of mAP."""
+    found: dict[str, dict[str, float]] = {}
+    for column, group in enumerate(GROUPS):
+        if group.name not in SUBGROUPS:
+            continue
+        rows: dict[str, float] = {}
+        for index, label in enumerate(group.labels):
+            asked = queries[told[queries, column] == index]
+            if len(asked) < FEWEST_QUERIES:
+                continue
+            # Other people's queries stay out of the ranking, as in the whole.
+            others = np.setdiff1d(queries, asked)
+            identities = crops.identities.copy()
+            identities[others] = JUNK_IDENTITY
+            scores = market_metrics(embeddings, identities, crops.cameras, asked)
+            rows |= {f"{label.name} {name}": scores[name] for name in ("mAP", "rank1", "queries")}
+        precisions = [value for name, value in rows.items() if name.endswith("mAP")]
+        if len(precisions) > 1:
+            found[group.name] = _rounded(rows | {"largest_gap_mAP": max(precisions) - min(precisions)})
+    return found
+
+
+def _rounded(found: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def _ours(config: EngineConfig) -> Embed:
-    return Embedder(load_engine(REID_NANO, config, from_uint8=True)).embed_crops
+def _ours(config: EngineConfig, mirrored: bool) -> Embed:
+    return Embedder(load_engine(REID_NANO, config, from_uint8=True), mirrored=mirrored).embed_crops
 
 
 def _peer(path: Path, config: EngineConfig) -> Embed:

@@ -1,6 +1,6 @@
-"""Identity loss on each branch and the batch-hard triplet on the whole feature.
+"""Identity loss on each slice of the embedding, the batch-hard triplet, the centre loss, the attributes' loss.
 
-Luo et al., CVPRW 2019, section 3 (label smoothing 0.1, BNNeck); Hermans et al., 2017, section 2 (batch hard).
+Luo et al., CVPRW 2019, section 3 (label smoothing 0.1, BNNeck, centres); Hermans et al., 2017, section 2 (batch hard).
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["IdentityHeads", "batch_hard_triplet"]
+from models.reid.graph_network import label_counts
+
+__all__ = ["IdentityHeads", "attribute_loss", "batch_hard_triplet", "centre_loss"]
 
 LABEL_SMOOTHING = 0.1
 
@@ -41,3 +43,15 @@ def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
     farthest = distances.masked_fill(~same, 0).amax(dim=1)
     nearest = distances.masked_fill(same, float("inf")).amin(dim=1)
     return F.softplus(farthest - nearest).mean()
+
+
+def centre_loss(features: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
+    """Half the squared distance of a feature to its identity's learned centre; centres [identities, D]."""
+    return 0.5 * (features - centres[labels]).square().sum(dim=1).mean()
+
+
+def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of the groups; logits [N, 41], labels int64 [N, 12], -1 where unknown."""
+    groups = zip(logits.split(label_counts(), dim=1), labels.unbind(dim=1), strict=True)
+    losses = [F.cross_entropy(group, known, ignore_index=-1, reduction="sum") for group, known in groups]
+    return torch.stack(losses).sum() / (labels >= 0).sum().clamp(min=1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.reid.data import JUNK_IDENTITY
+from training.reid.rerank import reciprocal_similarity
 
 __all__ = ["market_metrics", "query_indices"]
 
@@ -30,8 +31,10 @@ def market_metrics(
     identities: NDArray[np.int64],
     cameras: NDArray[np.int64],
     queries: NDArray[np.int64],
+    *,
+    rerank: bool = False,
 ) -> dict[str, float]:
-    """Rank all that are not queries for every query, by cosine.
+    """Rank all that are not queries for every query, by cosine or re-ranked among k-reciprocal neighbours.
 
     Shapes: embeddings [N, D] unit norm, identities and cameras [N], queries [Q] indices.
     Returns: mAP, rank1, rank5, rank10, mINP in percent; queries and gallery as counts. A query with no true match in
@@ -40,7 +43,8 @@ def market_metrics(
     """
     gallery = np.setdiff1d(np.flatnonzero(identities != JUNK_IDENTITY), queries)
     gallery_ids, gallery_cameras = identities[gallery], cameras[gallery]
-    similarity = embeddings[queries] @ embeddings[gallery].T
+    asked, held = embeddings[queries], embeddings[gallery]
+    similarity = reciprocal_similarity(asked, held) if rerank else asked @ held.T
     precisions, penalties, first_hits = [], [], []
     for row, query in enumerate(queries):
         order = np.argsort(-similarity[row], kind="stable")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
@@ -211,3 +212,29 @@ def test_an_absent_redis_is_503_and_said_in_the_health(tmp_path: Path) -> None:
             assert ask(f"{address}/v1/galleries")[:2] == (200, [])
         finally:
             server.kill()
+
+
+def test_a_gallery_is_searched_by_words(api: str, looks: dict[str, np.ndarray]) -> None:
+    name = f"lobby-{uuid4().hex}"
+    ask(f"{api}/v1/galleries", "POST", {"name": name})
+    for who, row in looks.items():
+        ask(f"{api}/v1/galleries/{name}/identities", "POST", {"embeddings": [row.tolist()], "name": who})
+    at = f"{api}/v1/galleries/{name}/search?text={quote('woman, red top, backpack, umbrella')}"
+    until = time.monotonic() + 2
+    while len((answer := ask(at))[1].get("candidates", ())) < 3 and time.monotonic() < until:
+        time.sleep(0.05)  # the index follows
+    code, found, _ = answer
+    assert (code, found["candidates"][0]["name"], found["ignored"]) == (200, "Ada", ["umbrella"])
+    assert {one["label"] for one in found["candidates"][0]["phrases"]} == {"woman", "red top", "backpack"}
+    assert len(ask(f"{at}&top=1")[1]["candidates"]) == 1
+    code, said, headers = ask(f"{api}/v1/galleries/{name}/search?text=umbrella")
+    assert (code, said["title"]) == (422, "QuestionError")
+    assert headers["content-type"] == "application/problem+json"
+    assert ask(f"{api}/v1/galleries/{name}/search?text={'x' * 301}")[0] == 422
+    assert ask(f"{api}/v1/galleries/nobody-knows/search?text=woman")[0] == 404
+    other = f"lobby-{uuid4().hex}"
+    ask(f"{api}/v1/galleries", "POST", {"name": other, "dimension": 8, "epoch": "net-1"})
+    until = time.monotonic() + 2
+    while (answer := ask(f"{api}/v1/galleries/{other}/search?text=woman"))[0] == 404 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (answer[0], answer[1]["title"]) == (422, "EpochMismatchError")

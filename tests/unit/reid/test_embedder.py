@@ -45,6 +45,13 @@ def test_more_than_one_batch_is_split(embedder: Embedder) -> None:
     np.testing.assert_allclose(whole[35:], embedder.embed_crops(crops[35:]), atol=1e-5)
 
 
+def test_the_mean_of_a_crop_and_its_mirror_image_knows_no_side(embedder: Embedder) -> None:
+    both = Embedder(load_engine(REID_NANO, CONFIG, from_uint8=True), mirrored=True)
+    crops = np.random.default_rng(4).integers(0, 256, (3, 128, 64, 3), np.uint8)
+    np.testing.assert_allclose(both.embed_crops(crops), both.embed_crops(crops[:, :, ::-1]), atol=1e-5)
+    assert np.abs(embedder.embed_crops(crops) - embedder.embed_crops(crops[:, :, ::-1])).max() > 1e-3
+
+
 def test_pixels_and_normalized_input_agree(embedder: Embedder) -> None:
     crops = np.random.default_rng(2).integers(0, 256, (3, 128, 64, 3), np.uint8)
     other = Embedder(load_engine(REID_NANO, CONFIG))

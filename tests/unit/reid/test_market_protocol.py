@@ -10,6 +10,7 @@ import pytest
 
 from training.reid.data import NoCropsError, development_split, read_crops
 from training.reid.protocol import market_metrics, query_indices
+from training.reid.rerank import reciprocal_similarity
 
 
 def test_queries_are_one_per_identity_and_camera_by_the_smallest_name() -> None:
@@ -75,3 +76,28 @@ def test_the_split_takes_the_smallest_digests(tmp_path: Path) -> None:
     train, test = development_split(read_crops(tmp_path), held_out=3)
     assert not set(train.identities) & set(test.identities)
     assert sorted(test.identities.tolist()) == [4, 5, 8]  # by sha256 of "0004" and so on
+
+
+def test_reranking_puts_the_mutual_neighbour_before_the_hub() -> None:
+    # The query's cosine is the same with its own person's crop as with one that is nearest to many others.
+    query, own = np.array([1, 0, 0.0]), np.array([0.9, 0.436, 0])
+    hub = np.array([0.9, 0, 0.436])
+    around = [np.array([0.8, 0.01 * k, 0.6]) for k in range(1, 7)]
+    near = [np.array([0.98, 0.2 + 0.001 * k, 0]) for k in range(4)]
+    gallery = np.stack([own, hub, *around, *near]).astype(np.float32)
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    plain = gallery @ query.astype(np.float32)
+    assert abs(plain[0] - plain[1]) < 1e-3
+    reranked = reciprocal_similarity(query[None].astype(np.float32), gallery)[0]
+    assert reranked.shape == (12,)
+    assert reranked[0] > reranked[1]
+
+
+def test_reranking_leaves_a_clear_case_as_it_is() -> None:
+    generator = np.random.default_rng(0)
+    centres = np.eye(16, dtype=np.float32)
+    rows = np.concatenate([one + 0.05 * generator.standard_normal((8, 16)).astype(np.float32) for one in centres])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    identities, cameras = np.repeat(np.arange(1, 17), 8), np.tile([1, 2], 64)
+    queries = np.arange(0, 128, 8)
+    assert market_metrics(rows, identities, cameras, queries, rerank=True)["mAP"] == 100
