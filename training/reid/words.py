@@ -49,6 +49,8 @@ class WordsConfig:
     prompt_steps: int = 60
     people: int = 96
     seed: int = 3
+    threads: int = 1
+    """More wait for each other where the machine is busy: minutes become hours."""
 
 
 class WordsLearner:
@@ -108,6 +110,7 @@ def export_words(run: Path, data: Path, attributes: Path, config: WordsConfig | 
     Raises: FileNotFoundError, NoCropsError, TextEncoderMissingError.
     """
     config = config or WordsConfig()
+    torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     crops, _ = development_split(read_crops(data))
     told = read_attributes(attributes, crops.identities)
