@@ -21,6 +21,7 @@ from models.reid.spec import REID_NANO
 from models.reid.words import Words
 from models.spec import TensorSpec
 from training.reid.attributes import read_attributes
+from training.reid.codes import compact_codes
 from training.reid.data import JUNK_IDENTITY, CropSet, development_split, read_crops
 from training.reid.describing import attribute_accuracy, search_by_words
 from training.reid.protocol import market_metrics, query_indices
@@ -48,8 +49,8 @@ def evaluate(
 
     `held_out_only` keeps the 120 identities of the development split; `peer` is an ONNX file that takes RGB crops
     256x128 by ImageNet's mean and std (as torchreid's do) in place of our network; `mirrored` embeds both images of a
-    crop. With `rerank` the same after k-reciprocal re-ranking, under `reranked`. Where attributes.csv lies beside the
-    data, and the network is ours: `attributes`, `words` and `groups` too.
+    crop. `codes` is for a gallery kept small; with `rerank` the same after k-reciprocal re-ranking is under `reranked`.
+    Where attributes.csv lies beside the data, and the network is ours: `attributes`, `words` and `groups` too.
     Raises: NoCropsError, FileNotFoundError, EngineError.
     """
     crops = read_crops(data, REID_NANO.input.size_wh)
@@ -62,6 +63,7 @@ def evaluate(
     if rerank:
         again = market_metrics(embeddings, crops.identities, crops.cameras, queries, rerank=True)
         found["reranked"] = _rounded(again)
+    found["codes"] = compact_codes(embeddings, crops.identities, crops.cameras, queries)
     attributes = data.parent / "attributes.csv"
     if peer is None and attributes.is_file():
         told = read_attributes(attributes, crops.identities)

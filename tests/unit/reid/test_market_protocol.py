@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from training.reid.codes import compact_codes
 from training.reid.data import NoCropsError, development_split, read_crops
 from training.reid.protocol import market_metrics, query_indices
 from training.reid.rerank import reciprocal_similarity
@@ -101,3 +102,16 @@ def test_reranking_leaves_a_clear_case_as_it_is() -> None:
     identities, cameras = np.repeat(np.arange(1, 17), 8), np.tile([1, 2], 64)
     queries = np.arange(0, 128, 8)
     assert market_metrics(rows, identities, cameras, queries, rerank=True)["mAP"] == 100
+
+
+def test_codes_of_well_parted_people_lose_nothing() -> None:
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((12, 64)).astype(np.float32)
+    rows = np.repeat(centres, 4, axis=0) + 0.1 * generator.standard_normal((48, 64)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    before = rows.copy()
+    found = compact_codes(rows, np.repeat(np.arange(1, 13), 4), np.tile([1, 2], 24), np.arange(0, 48, 4))
+    assert found["int8"] == {"bytes": 68, "rank1": 100, "mAP": 100}
+    assert found["bits"]["bytes"] == 8
+    assert found["bits"]["rank1"] > 90
+    np.testing.assert_array_equal(rows, before)
