@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,9 +15,6 @@ from actors.loop import StreamLoop
 __all__ = ["StreamReplica"]
 
 JOIN_WAIT_S = 10.0
-# Kafka's client is Python: at the usual 5 ms a frame's way through decoder and networks, which give the interpreter
-# away at each call, waits those 5 ms again and again for a thread that reads or writes a request.
-SWITCH_INTERVAL_S = 0.0005
 
 
 class StreamReplica(ABC):
@@ -29,7 +25,6 @@ class StreamReplica(ABC):
     """
 
     def __init__(self, config: AppConfig) -> None:
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._config = config
         self._rank = int(serve.get_replica_context().rank.rank)
         self._open()
