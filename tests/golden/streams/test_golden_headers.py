@@ -93,5 +93,6 @@ def test_a_people_event() -> None:
     assert record.value == (
         b'{"schema_version":1,"stream_id":"cam","seq":42,"captured_at_ns":1700000000000000001,"width":2,"height":1,'
         b'"people":[{"box_xyxy":[0.0,0.5,1.0,1.0],"score":0.75,"track_id":null,"identity":{"status":"unavailable",'
-        b'"gallery":null,"identity_id":null,"name":null,"score":null,"margin":null,"probability":null}}]}'
+        b'"gallery":null,"identity_id":null,"name":null,"score":null,"margin":null,"probability":null,"provisional":null,'
+        b'"unreadable":null}}],"splits":[]}'
     )
