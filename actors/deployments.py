@@ -74,9 +74,9 @@ class PerceptionActor(StreamReplica):
         super()._end_loop()
         self._sightings.close()
         self._missed.close()
-        self._unknown.close()
 
     def _close(self) -> None:
+        self._unknown.close()
         self._index.stop()
         self._store.close()
 
