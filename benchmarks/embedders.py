@@ -10,20 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 
 from benchmarks.machine import describe_machine
+from benchmarks.rate import TURNS, calls_a_second
 from models.engine import EngineConfig, load_engine
 from models.reid import REID_NANO
 
 __all__ = ["main"]
 
-TURNS, TURN_S = 5, 1.5
 BATCHES = 8  # asked for at once, so that no core waits for the next
 
 
@@ -66,20 +64,10 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS):
         for name, call in calls.items():
-            rates[name].append(_rate(call) * BATCHES * given.batch)
+            rates[name].append(calls_a_second(call) * BATCHES * given.batch)
     images_a_second = {name: round(float(np.median(values))) for name, values in rates.items()}
     said = vars(given) | {"peer": given.peer.name}
     print(json.dumps({"images_a_second": images_a_second, **said, "machine": describe_machine()}))
-
-
-def _rate(call: Callable[[], None]) -> float:
-    """Calls a second, after one that is not counted."""
-    call()
-    started, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - started) < TURN_S:
-        call()
-        count += 1
-    return count / spent
 
 
 if __name__ == "__main__":

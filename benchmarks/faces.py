@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from benchmarks.machine import describe_machine
+from benchmarks.rate import TURNS, calls_a_second
 from models.engine import EngineConfig, load_engine
 from models.expression import EXPRESSION_NANO, ExpressionReader
 
@@ -25,7 +25,6 @@ __all__ = ["main", "mini_xception"]
 
 SIDE = 64
 WIDTHS = (16, 32, 64, 128)
-TURNS, TURN_S = 5, 1.5
 BATCHES = 8  # asked for at once, so that no core waits for the next
 
 
@@ -67,7 +66,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS):
         for name, (call, batches) in calls.items():
-            rates[name].append(_rate(call) * batches * given.batch)
+            rates[name].append(calls_a_second(call) * batches * given.batch)
     faces_a_second = {name: round(float(np.median(values))) for name, values in rates.items()}
     print(json.dumps({"faces_a_second": faces_a_second, **vars(given), "machine": describe_machine()}))
 
@@ -102,16 +101,6 @@ def mini_xception(batch: int) -> ov.Model:
         node = ops.add(pooled, beside)
     scores = ops.reduce_mean(convolved(node, 7, 3, 1, "SAME_UPPER"), ops.constant(np.array([2, 3])), False)
     return ov.Model([ops.softmax(scores, 1)], [faces], "mini-xception")
-
-
-def _rate(call: Callable[[], Any]) -> float:
-    """Calls a second."""
-    call()
-    count, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < TURN_S:
-        call()
-        count += 1
-    return count / passed
 
 
 if __name__ == "__main__":
