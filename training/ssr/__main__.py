@@ -2,17 +2,22 @@
 
 `render` writes sequences (with --test: of the scenes that are never trained on), `train` learns and resumes,
 `validate` judges the checkpoint on sequences that are held out, `ablate` what each part of it is worth, `export` writes
-its averaged weights to models/ssr/weights, `evaluate` compares methods, `converge` tells dB by frames since a restart;
-the last line of those that judge is JSON.
+its averaged weights to models/ssr/weights, `evaluate` compares methods, `picture` makes the README's picture of them,
+`converge` tells dB by frames since a restart; the last line of those that judge is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from pathlib import Path
 
+from models.errors import ModelError
+
 RUN = Path("runs/ssr")
+PICTURE, PICTURED_SCENE = Path("docs/pictures/ssr.jpg"), "teapot-full"
 
 
 def main() -> None:
@@ -20,25 +25,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.ssr", description=__doc__)
     parser.add_argument("command", choices=["all", *_COMMANDS])
     parser.add_argument("--run", type=Path, default=RUN, help="folder of scenes, sequences and the checkpoint")
-    parser.add_argument("--data", type=Path, help="evaluate, converge: a folder of sequences (default: RUN/test)")
+    parser.add_argument("--data", type=Path, help="evaluate, converge, picture: sequences (default: RUN/test)")
     parser.add_argument(
         "--rounds", type=int, default=4, help="render: two paths in each scene and in a new room, so often"
     )
     parser.add_argument("--test", action="store_true", help="render: the scenes that are never trained on, 480x270")
     parser.add_argument(
-        "--out", type=Path, help="demo: where the sequence goes (default: the committed one's place); evaluate: reports"
+        "--out", type=Path, help="demo, picture: what is written (default: the committed one); evaluate: reports"
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "f32", "bf16", "f16"], help="evaluate: ours")
     parser.add_argument("--frames", type=int, help="demo: how many the path is cut into; time: how many of each size")
     parser.add_argument("--reference-spp", type=int, help="demo: samples a pixel of the references")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of processor time: train in all, ablate each row")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of processor time: train in all, ablate --retrain each row"
+    )
+    parser.add_argument("--retrain", action="store_true", help="ablate: train each row from nothing, for --minutes")
     parser.add_argument("--warm", action="store_true", help="train: begin with the shipped weights, at a lower rate")
     parser.add_argument("--crop", type=int, default=96, help="train: side of the crops, a multiple of 16")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     commands = ["render", "train", "export"] if given.command == "all" else [given.command]
     for command in commands:
-        _COMMANDS[command](given)
+        try:
+            _COMMANDS[command](given)
+        except ModelError as error:
+            sys.exit(str(error))
 
 
 def _render(given: argparse.Namespace) -> None:
@@ -86,13 +97,17 @@ def _validate(given: argparse.Namespace) -> None:
 
 
 def _ablate(given: argparse.Namespace) -> None:
-    from training.ssr.ablation import ablate, as_markdown
+    from training.ssr.ablation import ablate, as_markdown, retrain
     from training.ssr.ship import load_checkpoint
 
-    network, step, _seconds = load_checkpoint(given.run / "checkpoint.pt")
-    found = ablate(given.run / "train", network.state_dict(), given.minutes, threads=given.threads)
+    if given.retrain:
+        found = retrain(given.run / "train", given.run / "ablation", given.minutes, threads=given.threads)
+        judged = {"minutes": given.minutes}
+    else:
+        network, step, _seconds = load_checkpoint(given.run / "checkpoint.pt")
+        found, judged = ablate(given.run / "train", network.state_dict()), {"step": step}
     print(as_markdown(found))
-    print(json.dumps({"step": step, "minutes": given.minutes, "rows": found}))
+    print(json.dumps({**judged, "rows": found}))
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -112,6 +127,18 @@ def _evaluate(given: argparse.Namespace) -> None:
         result = evaluate(engine, given.data or given.run / "test", out)
     print(write_report(result, out))
     print(json.dumps(result))
+
+
+def _picture(given: argparse.Namespace) -> None:
+    from models.engine import EngineConfig, load_engine
+    from models.ssr.spec import SSR
+    from training.ssr.evaluate import evaluate
+
+    folder = given.data or given.run / "test" / PICTURED_SCENE
+    work = given.run / "picture"
+    with load_engine(SSR, EngineConfig(precision=given.precision)) as engine:
+        evaluate(engine, folder, work)
+    print(shutil.copyfile(work / f"{folder.name}.jpg", given.out or PICTURE))
 
 
 def _converge(given: argparse.Namespace) -> None:
@@ -143,6 +170,7 @@ _COMMANDS = {
     "ablate": _ablate,
     "export": _export,
     "evaluate": _evaluate,
+    "picture": _picture,
     "converge": _converge,
     "time": _time,
 }

@@ -1,24 +1,23 @@
-"""What each part is worth: the network goes on training without it, and is judged on the held-out sequences.
+"""What each part is worth, by the held-out sequences: taken away from given weights, or trained without it.
 
 A part is taken away by what the network is told: no accumulated samples; their mean instead of the previous output;
-nothing of the past; no shadow or transparent plane. Every row begins with the same weights and trains for the same
-time, the whole network as well.
+nothing of the past; no shadow or transparent plane.
 """
 
 from __future__ import annotations
 
-import tempfile
+import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.ssr.network import SsrNetwork
+from training.ssr.dataset import SequenceStore
 from training.ssr.train import TrainPlan, train
 from training.ssr.validation import validate
 
-__all__ = ["ROWS", "Without", "ablate", "as_markdown"]
+__all__ = ["ROWS", "Without", "ablate", "as_markdown", "retrain"]
 
 FRAME_PARTS = {"shadow": slice(10, 11), "transparent": slice(11, 12)}
 ROWS: dict[str, tuple[str, ...]] = {
@@ -47,15 +46,30 @@ class Without(nn.Module):
         return radiance, after
 
 
-def ablate(data: Path, weights: dict[str, Tensor], minutes: float, *, threads: int = 1) -> dict[str, dict[str, float]]:
-    """For each of ROWS: PSNR by sequence. `minutes` of processor time for each; 0 judges the weights as they are."""
+def ablate(data: Path, weights: dict[str, Tensor]) -> dict[str, dict[str, float]]:
+    """For each of ROWS: PSNR by sequence of these weights without it, not trained again."""
+    network = SsrNetwork()
+    network.load_state_dict(weights)
     found: dict[str, dict[str, float]] = {}
     for name, parts in ROWS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = Path(folder) / "checkpoint.pt"
-            plan = TrainPlan(data, checkpoint, minutes=minutes, rate=3e-4, threads=threads)
-            network = train(plan, network=Without(_network(weights), parts)) if minutes else None
-        network = network or Without(_network(weights), parts)
+        found[name] = validate(Without(network, parts), data)
+        print(f"{name}: {_mean(found[name]):.2f} dB", flush=True)
+    return found
+
+
+def retrain(data: Path, work: Path, minutes: float, *, threads: int = 1) -> dict[str, dict[str, float]]:
+    """For each of ROWS: PSNR by sequence of a network trained from nothing without it.
+
+    Every row has the same seed, the same first weights and `minutes` of processor time; a stopped run goes on with the
+    checkpoints in `work`.
+    """
+    found: dict[str, dict[str, float]] = {}
+    store = SequenceStore(data)  # once: several gigabytes
+    for name, parts in ROWS.items():
+        checkpoint = work / f"{minutes:g}-minutes" / f"{re.sub('[^a-z]+', '-', name)}.pt"
+        plan = TrainPlan(data, checkpoint, minutes=minutes, threads=threads)
+        torch.manual_seed(plan.seed)
+        network = train(plan, network=Without(SsrNetwork(), parts), store=store)
         found[name] = validate(network, data)
         print(f"{name}: {_mean(found[name]):.2f} dB", flush=True)
     return found
@@ -67,12 +81,6 @@ def as_markdown(found: dict[str, dict[str, float]]) -> str:
     lines = ["| network | PSNR dB | difference |", "|---|---|---|"]
     lines += [f"| {name} | {_mean(row):.2f} | {_mean(row) - whole:+.2f} |" for name, row in found.items()]
     return "\n".join(lines)
-
-
-def _network(weights: dict[str, Any]) -> SsrNetwork:
-    network = SsrNetwork()
-    network.load_state_dict(weights)
-    return network
 
 
 def _mean(row: dict[str, float]) -> float:

@@ -20,16 +20,19 @@ __all__ = ["as_markdown", "converge"]
 def converge(engine: Engine, folder: Path) -> dict[str, list[float]]:
     """For each sequence PSNR in dB of the last frame that has a reference, without history, with one frame more, ...
 
-    By the protocol of `evaluate`. The picture is always the same one, so that only the history differs.
-    Raises: NoSequencesError, FrameFileError.
+    By the protocol of `evaluate`. The picture is always the same one, so that only the history differs. Sequences
+    without references are left out. Raises: NoSequencesError if none is left, FrameFileError.
     """
     found = {}
     for sequence in sequences_in(folder):
         frames = list(read_frames(sequence))
         last = max((index for index, frame in enumerate(frames) if "reference" in frame.extras), default=None)
         if last is None:
-            raise NoSequencesError(f"{sequence}: no frame has a reference; render it with --reference-spp")
+            print(f"{sequence}: left out, no frame has a reference", flush=True)
+            continue
         found[sequence.name] = [_decibels(engine, frames[first : last + 1]) for first in range(last, -1, -1)]
+    if not found:
+        raise NoSequencesError(f"{folder}: no frame has a reference; render it with --reference-spp")
     return found
 
 

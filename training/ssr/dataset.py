@@ -37,12 +37,16 @@ class Batch:
 class SequenceStore:
     """All sequences of a folder in memory as half floats; new files are found by `refresh`."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int = 0) -> None:
         """Sequences that `validation.held_out` names are left alone."""
         self.folder = folder
-        self.rng = np.random.default_rng(seed)
+        self.begin(seed)
         self.stored: dict[str, tuple[Tensor, Tensor, Tensor, list[int]]] = {}
         self.refresh()
+
+    def begin(self, seed: int) -> None:
+        """The batches that follow are those of this seed."""
+        self.rng = np.random.default_rng(seed)
 
     def refresh(self) -> int:
         """Load what is new; how many sequences there are."""

@@ -35,6 +35,9 @@ METHODS = ("foveal", "bilinear", "temporal", "oidn", "oidn_1spp")
 OIDN_WAYS = ("oidn_half", "oidn_half_demodulated", "oidn_accumulated")
 """How OIDN is fed at 1/4 sample: `oidn` is the one with the best PSNR, by sequence."""
 
+PICTURED = {"oidn": "Open Image Denoise", "foveal": "Foveal"}
+"""What stands between input and reference in a picture for a page, and its caption."""
+
 Picture = NDArray[np.float32]
 Method = Callable[[Frame], Picture]
 
@@ -54,11 +57,19 @@ class Judged:
 def evaluate(engine: Engine, folder: Path, sheets: Path | None = None) -> dict[str, Any]:
     """Mean figures of METHODS over the judged frames, by scene and over scenes; `ms` is the time of a frame.
 
-    Raises: NoSequencesError, FrameFileError.
+    `left_out` names the sequences without references, and why. Into `sheets` go, for each other one, a sheet of all
+    methods (.png) and a picture of input, OIDN, ours and reference (.jpg).
+    Raises: NoSequencesError if none can be judged, FrameFileError.
     """
     scenes: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
     for sequence in sequences_in(folder):
-        scenes[sequence.name] = _sequence(engine, sequence, sheets)
+        try:
+            scenes[sequence.name] = _sequence(engine, sequence, sheets)
+        except NoSequencesError as error:
+            left_out[sequence.name] = str(error)
+    if not scenes:
+        raise NoSequencesError("; ".join(left_out.values()))
     counted = [scene["methods"] for scene in scenes.values() if scene["judged"]]
     means = {}
     for method in METHODS:
@@ -66,7 +77,8 @@ def evaluate(engine: Engine, folder: Path, sheets: Path | None = None) -> dict[s
         means[method] = (
             {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]} if rows else {}
         )
-    return {"methods": means, "scenes": scenes, "device": engine.device, "precision": str(engine.precision)}
+    of = {"device": engine.device, "precision": str(engine.precision)}
+    return {"methods": means, "scenes": scenes, "left_out": left_out, **of}
 
 
 def sequences_in(folder: Path) -> list[Path]:
@@ -101,6 +113,8 @@ def _sequence(engine: Engine, folder: Path, sheets: Path | None) -> dict[str, An
         noisy = last.planes["radiance"].astype(np.float32) * scale
         shown = {name: found[name].picture for name in METHODS if name in found}
         write_sheet(sheets / f"{folder.name}.png", noisy, shown, reference)
+        chosen = {title: shown[name] for name, title in PICTURED.items()}
+        write_sheet(sheets / f"{folder.name}.jpg", noisy, chosen, reference, errors=False)
     floor = _floor(frames, scale)
     return {
         "floor_db": None if floor is None else round(floor, 2),

@@ -46,6 +46,7 @@ def _markdown(result: dict[str, Any]) -> str:
             f"- {name}: two independent references agree to {floor}{left_out}; {found['frames']} frames judged; "
             f"the best way of OIDN: {found['oidn_way']}."
         )
+    lines += [f"- {name}: left out. {why}" for name, why in result["left_out"].items()]
     lines.append(f"- Engine: {result['device']}, {result['precision']}.")
     return "\n".join(lines)
 

@@ -21,26 +21,29 @@ INSETS = 2
 LOUD = 4
 """Errors are shown so many times stronger."""
 CAPTION = 26
+JPEG_QUALITY = 90
 INK, PAPER = (40, 40, 40), (245, 245, 245)
 
 Picture = NDArray[np.float32]
 
 
-def write_sheet(file: Path, noisy: Picture, results: Mapping[str, Picture], reference: Picture) -> None:
-    """Write a PNG; all pictures are linear [H, W, 3] of one size and exposure, `noisy` 0 where nothing is traced."""
+def write_sheet(
+    file: Path, noisy: Picture, results: Mapping[str, Picture], reference: Picture, *, errors: bool = True
+) -> None:
+    """Write a PNG or JPEG; all pictures are linear [H, W, 3] of one size and exposure, `noisy` 0 where not traced."""
     shown = {"input, 1/4 spp": noisy, **results, "reference": reference}
     boxes = _places(reference)
     columns = []
     for name, picture in shown.items():
         column = [_caption(name), _marked(_wide(to_bgr8(picture)), boxes, picture.shape[1])]
         column += [_wide(to_bgr8(picture[box])) for box in boxes]
-        if name in results:
+        if errors and name in results:
             column.append(_wide(_error_map(picture, reference)))
-        else:
+        elif errors:
             column.append(_note(column[1].shape[0], f"difference from the reference, times {LOUD}"))
         columns.append(np.vstack(column))
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.hstack(columns))
+    cv2.imwrite(str(file), np.hstack(columns), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _places(reference: Picture) -> list[tuple[slice, slice]]:

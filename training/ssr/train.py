@@ -46,10 +46,11 @@ class TrainPlan:
     """Stop earlier, after so many steps in all."""
 
 
-def train(plan: TrainPlan, network: nn.Module | None = None) -> nn.Module:
+def train(plan: TrainPlan, network: nn.Module | None = None, store: SequenceStore | None = None) -> nn.Module:
     """Train until the minutes are over; the checkpoint is written every 10 steps and at the end.
 
-    `network`: another one than a new SsrNetwork, with its inputs and outputs. Returns it with the averaged weights.
+    `network`: another one than a new SsrNetwork, with its inputs and outputs. `store`: the plan's data where it is in
+    memory. Returns the network with the averaged weights.
     """
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
@@ -65,7 +66,8 @@ def train(plan: TrainPlan, network: nn.Module | None = None) -> nn.Module:
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
-    store = SequenceStore(plan.data, plan.seed + step)
+    store = store or SequenceStore(plan.data)
+    store.begin(plan.seed + step)
     half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
     started, seen = time.process_time() - spent, []
     while (elapsed := time.process_time() - started) < plan.minutes * 60 and step != plan.steps:

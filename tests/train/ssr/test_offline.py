@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -159,16 +160,27 @@ def test_every_method_is_judged(rendered: Path, tmp_path: Path) -> None:
     from models.ssr.spec import SSR
 
     pytest.importorskip("pyoidn")
+    folder = tmp_path / "sequences"
+    (folder / "short").mkdir(parents=True)
+    (folder / "short" / "0000.exr").write_bytes((rendered / "0000.exr").read_bytes())
+    (folder / "ball").symlink_to(rendered)
     with load_engine(SSR, EngineConfig(precision="f32")) as engine:
-        result = evaluate(engine, rendered.parent, tmp_path)
+        result = evaluate(engine, folder, tmp_path)
+    assert list(result["left_out"]) == ["short"]
+    assert "no frame from the 9th on has a reference" in result["left_out"]["short"]
     found = result["scenes"]["ball"]
     assert found["frames"] == 2
     assert found["floor_db"] > 20
     assert found["methods"]["foveal"]["psnr"] > found["methods"]["temporal"]["psnr"]
     assert found["methods"]["oidn"] == found["methods"][found["oidn_way"]]
+    assert list(result["scenes"]) == ["ball"]
     assert (tmp_path / "ball.png").stat().st_size > 10_000
+    sheet, picture = (cv2.imread(str(tmp_path / name)) for name in ("ball.png", "ball.jpg"))
+    assert picture.shape[1] * 7 == sheet.shape[1] * 4  # input, OIDN, ours, reference
+    assert picture.shape[0] < sheet.shape[0]
     text = write_report({**result, "methods": {name: found["methods"][name] for name in METHODS}}, tmp_path)
     assert text.count("\n| ") == len(METHODS)
+    assert "- short: left out. " in text
     assert (tmp_path / "results.csv").read_text().count("\nball,") == len(found["methods"])
     for means in found["methods"].values():
         assert set(means) == {"psnr", "ssim", "smape", "temporal", "flip", "ms"}

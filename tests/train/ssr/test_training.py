@@ -207,11 +207,29 @@ def test_an_ablated_part_is_not_seen(tmp_path: Path) -> None:
         assert not torch.equal(network(frame, history)[0], network(other, history)[0])
     _write_sequence(tmp_path / "room-00001-0.npz", 0)
     _write_sequence(tmp_path / "room-00002-0.npz", 1)
-    found = ablate(tmp_path, network.state_dict(), 0)
+    found = ablate(tmp_path, network.state_dict())
     assert list(found) == list(ROWS)
     alone, told = found["base"], found["whole"]
     assert alone["room-00001-0"] != told["room-00001-0"]
     assert as_markdown(found).splitlines()[2].startswith("| base |")
+
+
+def test_each_row_trained_anew_begins_alike_and_is_not_trained_twice(tmp_path: Path) -> None:
+    from training.ssr.ablation import ROWS, retrain
+
+    _write_sequence(tmp_path / "room-00001-0.npz", 0)
+    _write_sequence(tmp_path / "room-00002-0.npz", 1)
+    found = retrain(tmp_path, tmp_path / "work", 0)
+    assert list(found) == list(ROWS)
+    checkpoints = sorted((tmp_path / "work" / "0-minutes").glob("*.pt"))
+    assert len(checkpoints) == len(ROWS)
+    first, *others = [torch.load(file, weights_only=True)["network"] for file in checkpoints]
+    assert all(torch.equal(other[name], first[name]) for other in others for name in first)
+    trained = torch.load(checkpoints[0], weights_only=True)
+    trained["average"] = {name: value + 0.5 for name, value in trained["average"].items()}
+    torch.save(trained, checkpoints[0])
+    again = retrain(tmp_path, tmp_path / "work", 0)
+    assert sum(again[name] != found[name] for name in ROWS) == 1
 
 
 def test_flip_is_nothing_for_the_same_and_rises_with_difference() -> None:
