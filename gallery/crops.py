@@ -6,7 +6,7 @@ picture. Of several keys (one a line) the first encrypts, and all open. Redis fo
 the scripts move and delete it with its vector.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gallery import scripts
@@ -20,7 +20,7 @@ from gallery.store import GalleryStore
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
-__all__ = ["keep_crops", "list_crops", "new_key", "open_keys", "read_crop", "set_crop_policy"]
+__all__ = ["keep_crops", "list_crops", "new_key", "open_crops", "open_keys", "read_crop", "set_crop_policy"]
 
 KEYS_AT_A_TIME = 5_000
 REMEDY = "set gallery.crop_key_file or FOVEAL_GALLERY__CROP_KEY; `foveal gallery crop-key` makes a key"
@@ -117,7 +117,33 @@ def read_crop(store: GalleryStore, gallery: str, identity_id: str, number: int, 
     try:
         return cipher.decrypt(reply[2])
     except InvalidToken as error:
-        raise CropKeyError(
-            f"gallery.crop_key: expected the key that crop {number} of {identity_id!r} was encrypted by, got another; "
-            "add that key as another line"
-        ) from error
+        raise _another_key(identity_id, number) from error
+
+
+def open_crops(
+    store: GalleryStore, gallery: str, identity_id: str, numbers: Sequence[int], *, what_for: str, reason: str = ""
+) -> dict[int, bytes]:
+    """Several crops of an identity as they were encoded, those that are there; one line of the audit trail.
+
+    Raises: UnknownIdentityError, CropKeyError.
+    """
+    from cryptography.fernet import InvalidToken
+
+    cipher = open_keys(store.config)
+    reply = store.run(
+        scripts.OPEN, GalleryKeys(gallery), check_identity_id(identity_id), what_for, *numbers, reason=reason
+    )
+    opened = {}
+    for number, crop in zip(map(int, reply[1::2]), reply[2::2], strict=True):
+        try:
+            opened[number] = cipher.decrypt(crop)
+        except InvalidToken as error:
+            raise _another_key(identity_id, number) from error
+    return opened
+
+
+def _another_key(identity_id: str, number: int) -> CropKeyError:
+    return CropKeyError(
+        f"gallery.crop_key: expected the key that crop {number} of {identity_id!r} was encrypted by, got another; "
+        "add that key as another line"
+    )

@@ -20,6 +20,7 @@ __all__ = [
     "GalleryUnavailableError",
     "InvalidEmbeddingError",
     "InvalidNameError",
+    "NotReembeddableError",
     "UnknownCropError",
     "UnknownGalleryError",
     "UnknownIdentityError",
@@ -113,6 +114,18 @@ class CalibrationError(GalleryError, ValueError):
 
 class ExportFileError(GalleryError, ValueError):
     """A file is not an export of a gallery, or a damaged one; nothing was imported."""
+
+
+class NotReembeddableError(GalleryError, ValueError):
+    """Some vectors have no kept crop to be embedded from by another network; the gallery stays as it is.
+
+    Attributes: without_crops - how many; identities - ids that would have no usable vector left.
+    """
+
+    def __init__(self, message: str, without_crops: int = 0, identities: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.without_crops = without_crops
+        self.identities = identities
 
 
 class CropKeyError(GalleryError, ValueError):

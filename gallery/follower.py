@@ -227,6 +227,8 @@ class Follower(threading.Thread):
         except UnknownGalleryError:
             self.replicas.pop(info.name, None)
             return
+        if info.epoch != replica.info.epoch:
+            raise _OutOfStepError  # embedded anew by another network: a copy is of one network only
         found = {i.identity_id: i for i in load_identities(client, info, list(touched), brief=True)}
         self._answered()
         with replica.lock:
@@ -250,7 +252,7 @@ class Follower(threading.Thread):
             last_id, seq = end[0][0].decode(), int(end[0][1][b"seq"])
         replica = Replica(info, IdentityTable(info.dimension, info.identities), seq, last_id)
         before = self.replicas.get(name)
-        if before is not None and before.info.generation == info.generation:
+        if before is not None and (before.info.generation, before.info.epoch) == (info.generation, info.epoch):
             replica.scores, replica.reference, replica.canaries = before.scores, before.reference, before.canaries
         for identity in load_gallery(client, info, brief=True):
             replica.put(identity)

@@ -11,14 +11,19 @@ __all__ = [
     "DROP",
     "ENROL",
     "EXPIRE",
+    "LACKING",
     "LOAD",
     "MERGE",
     "NAME",
+    "OPEN",
     "PURGE",
     "REMOVE",
     "REPORT",
+    "SETTLE",
     "SIGHTINGS",
     "SPLIT",
+    "STAGE",
+    "SWITCH",
     "UNDO",
 ]
 
@@ -43,5 +48,10 @@ EXPIRE = _script("prelude", "expire")
 DROP = _script("prelude", "drop")
 PURGE = _script("prelude", "purge")
 SIGHTINGS = _script("prelude", "sightings")
+OPEN = _script("prelude", "open")
+STAGE = _script("prelude", "stage")
+SWITCH = _script("prelude", "switch")
+SETTLE = _script("prelude", "settle")
+LACKING = _script("lacking")
 LOAD = _script("load")
 REPORT = _script("report")

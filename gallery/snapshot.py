@@ -87,15 +87,16 @@ def load_gallery(client: Any, info: GalleryInfo, *, brief: bool = False) -> Iter
 def load_identities(
     client: Any, info: GalleryInfo, identity_ids: Sequence[str], *, brief: bool = False
 ) -> Iterator[LoadedIdentity]:
-    """These identities with their vectors; those that are not there (any more) are left out.
+    """These identities with their vectors by the network `info.epoch`; who is not there (any more) is left out.
 
+    That epoch need not be the gallery's any more: a copy stays of one network until it is loaded anew.
     In `brief`, positive vectors come without quality and time: less work, and all that a match needs. While one answer
     is taken apart the server is at work on the next.
     """
     keys = GalleryKeys(info.name)
 
     def ask(some: Sequence[str]) -> tuple[list[Any], bytes]:
-        described, raw = client.eval(LOAD, 1, keys.meta, keys.prefix, "brief" if brief else "full", *some)
+        described, raw = client.eval(LOAD, 1, keys.meta, keys.prefix, "brief" if brief else "full", info.epoch, *some)
         return json.loads(described.decode("utf-8", "replace")) or [], raw
 
     if len(identity_ids) <= FIRST_IDENTITIES:
