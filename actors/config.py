@@ -163,6 +163,11 @@ class PerceptionConfig(_Actor[StreamRule]):
     detector_threshold: float = Field(default=0.25, ge=0, le=1, description="Least score of a person or a face.")
     # The first detector scores low: tracks begin where it is surer than at the threshold (its card has the figures).
     tracking: TrackingConfig = TrackingConfig(high_score=0.25, new_score=0.4)
+    embed_every_s: float = Field(
+        default=0.2,
+        ge=0,
+        description="A person on a steady track is embedded again after it, by capture time; 0: in each frame.",
+    )
     sighting_interval_s: float = Field(
         default=5.0,
         ge=0,

@@ -28,7 +28,7 @@ class PerceptionActor(StreamReplica):
         from actors.networks import load_perception  # seconds of imports, only where it runs
 
         self._networks = load_perception(self._config)
-        self._index = GalleryIndex(self._config.gallery)
+        self._index = GalleryIndex(self._config.gallery, epoch=self._networks.epoch)
         self._index.start()
         self._store = GalleryStore(self._config.gallery, who="perception")
         self._unknown = UnknownPeople(self._store, self._index, epoch=self._networks.epoch)

@@ -57,6 +57,10 @@ class PersonSeen:
     match: Match | None = None
     embedding: NDArray[np.float32] | None = None
     """float32 [D] of unit norm; None where the stream names no identities, or the person is unreadable."""
+    fresh: bool = False
+    """The embedding is of this very frame."""
+    before: PersonSeen | None = None
+    """The same person one frame ago, where that is beyond doubt and his embedding is to serve again."""
     unreadable: str | None = None
     """Why nobody could be recognized here."""
 

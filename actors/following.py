@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from actors.config import PerceptionConfig
 from actors.decoding import DecodedFrame
 from actors.events import FaceChange, FaceSeen, PersonSeen
+from actors.steady import SteadyPeople
 from models.expression.timeline import ExpressionTimeline
 from models.tracking import Split, Tracker
 
@@ -36,16 +37,26 @@ class Following:
 
     def __init__(self, config: PerceptionConfig) -> None:
         self._tracker = Tracker(config.tracking)
+        self._steady = SteadyPeople(config.embed_every_s, config.tracking.new_score, self._tracker.trust)
         self._expressions: dict[int, _Expressions] = {}
 
+    def find_steady(self, frame: DecodedFrame, people: Sequence[PersonSeen]) -> None:
+        """Before embedding, in the order of the frames: set `before` of those whose last embedding serves again."""
+        self._steady.find(frame.record.captured_at_ns / 1e9, people)
+
     def follow(self, frame: DecodedFrame, people: Sequence[PersonSeen]) -> tuple[Split, ...]:
-        """Number the people, by how they look as well where that is known; returns who is another one now."""
-        known = next((person.embedding for person in people if person.embedding is not None), None)
+        """Number the people, by how they look as well where that is known; returns who is another one now.
+
+        Only this frame's own embeddings are views; who was steady takes over the one before if he is on its track.
+        """
+        embedded = (person if person.before is None else person.before for person in people)
+        known = next((person.embedding for person in embedded if person.embedding is not None), None)
         views = None if known is None else np.zeros((len(people), len(known)), np.float32)
         for row, person in enumerate(people):
             if views is not None and person.embedding is not None:
                 views[row] = person.embedding
         self._number(frame, people, views)
+        self._steady.carry(people)
         return self._tracker.splits
 
     def follow_faces(self, frame: DecodedFrame, faces: Sequence[FaceSeen]) -> None:

@@ -113,7 +113,7 @@ class GatewayServices:
         """A store and a running index on one configuration."""
         with (
             GalleryStore(config, who="gateway") as store,
-            GalleryIndex(config) as index,
+            GalleryIndex(config, epoch=embedder.epoch) as index,
             expiring(store, config.expire_every_s),
         ):
             yield cls(store, index, embedder, status)

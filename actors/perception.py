@@ -114,8 +114,10 @@ class PerceptionStep:
     def infer(self, prepared: list[DetectedFrame], endings: Endings) -> None:
         """Embed, track, match, read: each network sees the frames of all streams in one batch."""
         self._stats.batch(len(prepared))
+        self._find_steady(prepared)
         sightings = self._embed(prepared, endings)
         sightings = self._track(sightings, endings)
+        sightings = self._embed(sightings, endings)  # who seemed steady, and was tracked as another
         self._match(sightings)
         sightings = self._express(sightings, endings)
         for sighting in sightings:
@@ -225,13 +227,18 @@ class PerceptionStep:
     def _following(self, record: FrameRecord) -> Following:
         return self._followed.of(record.stream_id, (record.origin.topic, record.origin.partition))
 
+    def _find_steady(self, sightings: Sequence[DetectedFrame]) -> None:
+        for one in sightings:
+            if "identities" in one.frame.rule.compute:
+                self._following(one.frame.record).find_steady(one.frame, _readable(one))
+
     def _embed(self, sightings: list[DetectedFrame], endings: Endings) -> list[DetectedFrame]:
-        asked = [one for one in sightings if "identities" in one.frame.rule.compute and _readable(one)]
+        asked = [one for one in sightings if "identities" in one.frame.rule.compute and _unembedded(one)]
         if not asked:
             return sightings
 
         def embed(some: Sequence[DetectedFrame]) -> list[NDArray[np.float32]]:
-            boxes = [_scaled([person.box_xyxy for person in _readable(one)], one.frame) for one in some]
+            boxes = [_scaled([person.box_xyxy for person in _unembedded(one)], one.frame) for one in some]
             vectors = self._networks.embedder.embed([one.frame.image_bgr for one in some], boxes)
             return np.split(vectors, np.cumsum([len(each) for each in boxes])[:-1])
 
@@ -243,8 +250,8 @@ class PerceptionStep:
                 endings.bury(one.frame.record, vectors)
                 failed.add(id(one))
                 continue
-            for person, vector in zip(_readable(one), vectors, strict=True):
-                person.embedding = vector
+            for person, vector in zip(_unembedded(one), vectors, strict=True):
+                person.embedding, person.fresh = vector, True
         self._stats.stage("embed", time.perf_counter() - began_s)
         return [one for one in sightings if id(one) not in failed]
 
@@ -317,7 +324,7 @@ class PerceptionStep:
                     self._missed.add(gallery, person.embedding, seen)
             elif seen.identity_id and self._sightings is not None:
                 self._sightings.add(gallery, seen)
-            if match.status == "unknown" and self._unknown is not None:
+            if match.status == "unknown" and person.fresh and self._unknown is not None:
                 self._unknown.add(
                     gallery,
                     person.embedding,
@@ -354,6 +361,10 @@ def _sighting(frame: DecodedFrame, detections: Detections) -> DetectedFrame:
 
 def _readable(sighting: DetectedFrame) -> list[PersonSeen]:
     return [person for person in sighting.people if person.unreadable is None]
+
+
+def _unembedded(sighting: DetectedFrame) -> list[PersonSeen]:
+    return [person for person in _readable(sighting) if person.embedding is None and person.before is None]
 
 
 def _scaled(places: list[NDArray[np.float32]], frame: DecodedFrame) -> NDArray[np.float32]:

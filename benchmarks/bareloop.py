@@ -20,7 +20,7 @@ from actors.endings import Endings
 from actors.metrics import LoopStats
 from actors.networks import load_perception
 from actors.perception import PerceptionStep
-from benchmarks.footage import Footage
+from benchmarks.footage import FRAME_NS, Footage
 from gallery.index import GalleryIndex
 from streams.batchwriter import check_size
 from streams.headers import FrameCodec, SentFrameHeaders, encode
@@ -29,7 +29,6 @@ from streams.records import FrameRecord, Origin, RawRecord
 
 __all__ = ["BareLoop", "running_bare_loop"]
 
-FRAME_NS = 40_000_000  # 25 frames a second
 START_TIMEOUT_S = 180.0
 ANSWER_TIMEOUT_S = 180.0
 

@@ -15,8 +15,9 @@ from foveal.settings import home_folder
 from streams.codec import encode_image
 from streams.headers import FrameCodec
 
-__all__ = ["Footage", "load_footage"]
+__all__ = ["FRAME_NS", "Footage", "load_footage"]
 
+FRAME_NS = 40_000_000  # its capture times: 25 frames a second, however fast it is sent
 QUALITY = 90
 
 

@@ -56,6 +56,7 @@ class DetectorNet(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 96, 128), neck: int = 48) -> None:
         super().__init__()
         w0, w1, w2, w3, w4 = widths
+        self.neck_channels = neck
         self.stem = nn.Sequential(ConvBlock(3, w0, 3, 2), ConvBlock(w0, w1, 3, 2), CrossStage(w1, 1))
         self.stage8 = nn.Sequential(ConvBlock(w1, w2, 3, 2), CrossStage(w2, 2))
         self.stage16 = nn.Sequential(ConvBlock(w2, w3, 3, 2), CrossStage(w3, 2))
@@ -81,6 +82,10 @@ class DetectorNet(nn.Module):
             nn.init.constant_(last.bias[CLASSES : CLASSES + 4], 1.0)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.read(self.see(images))
+
+    def see(self, images: Tensor) -> list[Tensor]:
+        """The neck's maps of strides 8, 16, 32, as many channels each: what training compares with a teacher's."""
         c8 = self.stage8(self.stem(images))
         c16 = self.stage16(c8)
         c32 = self.stage32(c16)
@@ -90,7 +95,11 @@ class DetectorNet(nn.Module):
         p8 = self.up8(self.lateral8(c8) + self.upsample(p16))
         n16 = self.out16(p16 + self.down16(p8))
         n32 = self.out32(p32 + self.down32(n16))
-        read = [head(x).flatten(2) for head, x in zip(self.heads, (p8, n16, n32), strict=True)]
+        return [p8, n16, n32]
+
+    def read(self, neck: list[Tensor]) -> Tensor:
+        """Those maps -> points."""
+        read = [head(x).flatten(2) for head, x in zip(self.heads, neck, strict=True)]
         points = torch.cat(read, 2).transpose(1, 2)
         logits, distances, landmarks = points.split((CLASSES, 4, 10), 2)
         return torch.cat((logits, torch.relu(distances), landmarks), 2)

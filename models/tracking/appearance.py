@@ -30,6 +30,7 @@ SURER_BY = 0.1
 DROP = 0.35
 """So much less than usual like himself is a doubt, for `CONTACT_S` after a track met another person or was lost."""
 CONTACT_S = 1.5
+KNOWN_VIEWS = 5
 GAP_S = 0.25
 SPREADS, LEAST_SLACK, MOST_SLACK = 2.0, 0.05, 0.1
 FAST, SLOW = 0.1, 0.02
@@ -113,6 +114,17 @@ class Appearances:
         track = self._tracks.get(package_id)
         person = None if track is None or track.number is None else self._people.get(track.number)
         return person if person is not None and person.views else None
+
+    def trust(self, number: int, at_s: float) -> float:
+        """How long one view of a track serves, as a share of the longest time.
+
+        0 while it is doubted or its person hardly known, half for a while after it met another person.
+        """
+        person = self._people.get(number)
+        track = next((one for one in self._tracks.values() if one.number == number), None)
+        if person is None or track is None or track.doubts or person.views < KNOWN_VIEWS:
+            return 0.0
+        return 1.0 if at_s - track.contact_s > CONTACT_S else 0.5
 
     def number(
         self,

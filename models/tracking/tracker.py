@@ -18,7 +18,8 @@ __all__ = ["Boxes", "Tracker"]
 UNCONFIRMED = -1
 BUFFER_FPS = 30.0
 """The package counts its buffer of lost tracks in frames at this rate, whatever the stream's."""
-SMALLEST_STEP_S = 1e-3
+SMALLEST_STEP_S = 1 / 240
+"""Frames that were stamped as they arrived, in a burst, would otherwise seem to move at breakneck speed."""
 EDGE = 0.01
 """Of the frame's width: a box that comes so near to it is cut."""
 
@@ -52,6 +53,7 @@ class Tracker:
         self._last_s: float | None = None
         self._shift_s = 0.0
         self._frames = 0
+        self._now_s: float | None = None
 
     def update(
         self,
@@ -67,8 +69,8 @@ class Tracker:
         `frame_bgr` uint8 [H, W, 3] shows how the camera moves; `frame_scale` is how many pixels of the boxes one of its
         pixels is. `embeddings` float32 [N, D], unit norm, are how the detected people look; a row of zeros: not known.
         `captured_at_s` is the frame's capture time: motion is predicted over the time that really passed, so a dropped
-        frame does no harm. Give it for every frame of a stream or for none. A time that does not rise is taken as just
-        after the last; one that goes back by more than `lost_s` as a clock set anew.
+        frame does no harm. Give it for every frame of a stream or for none. A time that hardly rises, or falls, is
+        taken as just after the last; one that goes back by more than `lost_s` as a clock set anew.
         Returns: int64 [N] in the order of the detections; -1 where no track is confirmed. A number means one person: it
         is given again only to somebody who was lost and, by his looks, has come back; never after `reset`. `splits`
         tells of numbers whose track turned out to show somebody else.
@@ -99,9 +101,13 @@ class Tracker:
         if len(tracked):
             ids[tracked.class_id] = np.asarray(tracked.tracker_id, np.int64)
         self._frames += 1
-        now_s = at_s if at_s is not None else self._frames / self.config.frame_rate
-        numbers, self._splits = self._appearances.number(now_s, ids, boxes, embeddings)
+        self._now_s = at_s if at_s is not None else self._frames / self.config.frame_rate
+        numbers, self._splits = self._appearances.number(self._now_s, ids, boxes, embeddings)
         return numbers
+
+    def trust(self, number: int) -> float:
+        """How long one view of a number's track serves, as a share of the longest time: 0 where each is needed."""
+        return 0.0 if self._now_s is None else self._appearances.trust(number, self._now_s)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -121,7 +127,7 @@ class Tracker:
         if captured_at_s is None:
             return None
         at_s = captured_at_s + self._shift_s
-        if self._last_s is not None and at_s <= self._last_s:
+        if self._last_s is not None and at_s < self._last_s + SMALLEST_STEP_S:
             if self._last_s - at_s > self.config.lost_s:
                 self._shift_s += self._last_s + 1 / self.config.frame_rate - at_s
                 at_s = captured_at_s + self._shift_s

@@ -24,11 +24,18 @@ def main() -> None:
         command.add_argument("--run", type=Path, default=Path("runs/detection"))
     options = parser.parse_args()
     if options.command == "train":
+        from training.detection.distill import Teacher
         from training.detection.train import load_training_set, train
 
-        samples = load_training_set(options.data / "detect", options.data / "peers", options.run)
+        peers = options.data / "peers"
         train(
-            samples, options.run, minutes=options.minutes, seed=options.seed, threads=options.threads, warm=options.warm
+            load_training_set(options.data / "detect", peers, options.run),
+            options.run,
+            minutes=options.minutes,
+            teacher=Teacher(peers / "yolox_nano.onnx"),
+            seed=options.seed,
+            threads=options.threads,
+            warm=options.warm,
         )
     from training.detection.ship import ship
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from models.detection.network import CLASSES, STRIDES
 
-__all__ = ["DetectionLoss", "decode"]
+__all__ = ["BOX_WEIGHT", "DetectionLoss", "ciou", "decode"]
 
 TOP_K = 10
 ALPHA, BETA = 0.5, 6.0
@@ -57,7 +57,7 @@ class DetectionLoss:
         if not len(image):
             return class_loss, {"class": class_loss.item(), "box": 0.0, "landmark": 0.0}
         importance = score[image, point]
-        box_loss = ((1 - _ciou(found[image, point], boxes[image, owner])) * importance).sum() / total
+        box_loss = ((1 - ciou(found[image, point], boxes[image, owner])) * importance).sum() / total
         wanted = landmarks[image, owner]
         known = wanted.isfinite().all(-1).all(-1)
         sides = (boxes[image, owner][:, 2:] - boxes[image, owner][:, :2]).prod(1).sqrt().clamp(min=4.0)
@@ -128,7 +128,7 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (areas - shared).clamp(min=1e-6)
 
 
-def _ciou(a: Tensor, b: Tensor) -> Tensor:
+def ciou(a: Tensor, b: Tensor) -> Tensor:
     """Complete IoU of pairs (Zheng et al., AAAI 2020): [K, 4], [K, 4] -> [K]."""
     low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
     shared = (high - low).clamp(min=0).prod(1)

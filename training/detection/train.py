@@ -17,13 +17,14 @@ from models.detection.network import DetectorNet
 from models.detection.peers import YoloxNano, YuNet
 from models.detection.spec import DETECTION_NANO
 from training.detection.data import FACE, PERSON, Sample, augment, load_samples, normalize_batch
+from training.detection.distill import Distillation, Teacher
 from training.detection.loss import DetectionLoss
 from training.detection.teach import teach
 from training.export import load_network
 
 __all__ = ["load_training_set", "train"]
 
-SIZES = (256, 320, 384)
+SIZES = (288, 352, 416)
 BATCH = 16
 RATE, WARM_RATE, FINAL_RATE = 2e-3, 1e-3, 2e-5
 DECAY = 0.03
@@ -44,12 +45,20 @@ def load_training_set(data: Path, peers: Path, cache: Path) -> list[Sample]:
 
 
 def train(
-    samples: list[Sample], run: Path, *, minutes: float, seed: int = 0, threads: int = 1, warm: bool = False
+    samples: list[Sample],
+    run: Path,
+    *,
+    minutes: float,
+    teacher: Teacher | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    warm: bool = False,
 ) -> Path:
     """Train for `minutes` of processor time in all (over resumed runs); returns the checkpoint.
 
-    The schedule follows that time, so a run that is stopped or shares its cores anneals all the same. `warm` begins
-    with the shipped weights where there is no checkpoint yet, and at a lower rate.
+    The schedule follows that time, so a run that is stopped or shares its cores anneals all the same. With a `teacher`
+    ours learns what it sees as well as the labels. `warm` begins with the shipped weights where there is no checkpoint
+    yet, and at a lower rate.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -61,8 +70,10 @@ def train(
         load_network(network, DETECTION_NANO)
     network.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(network).eval()
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    distillation = Distillation(network.neck_channels)
+    learned = [*network.parameters(), *(distillation.parameters() if teacher else ())]
+    decayed = [p for p in learned if p.ndim > 1]
+    plain = [p for p in learned if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate_most)
     loss_of = DetectionLoss()
@@ -72,6 +83,7 @@ def train(
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
+        distillation.load_state_dict(saved["distillation"])
         optimizer.load_state_dict(saved["optimizer"])
         spent_s, step = saved["spent_s"], saved["step"]
     half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
@@ -88,14 +100,19 @@ def train(
         size = int(rng.choice(SIZES))
         mosaic = 0.0 if progress > 1 - CALM_SHARE else 0.6
         batch = [augment(samples, int(i), size, rng, mosaic=mosaic) for i in rng.integers(len(samples), size=BATCH)]
-        images = torch.from_numpy(normalize_batch([one.image for one in batch]))
+        pictures = [one.image for one in batch]
+        images = torch.from_numpy(normalize_batch(pictures))
         images = images.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            points = network.train()(images)
+            neck = network.train().see(images)
+            points = network.read(neck)
         loss, parts = loss_of(points.float(), size, *_padded(batch))
+        if teacher:
+            taught, said = distillation(points.float(), neck, teacher(np.stack(pictures)), size)
+            loss, parts = loss + taught, parts | said
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        nn.utils.clip_grad_norm_(learned, 10.0)
         optimizer.step()
         step += 1
         _average(averaged, network, min(AVERAGE, (1 + step) / (20 + step)))
@@ -113,9 +130,9 @@ def train(
                 log.write(json.dumps(line) + "\n")
             sums = {}
         if time.monotonic() - saved_at > CHECKPOINT_S:
-            _save(checkpoint, network, averaged, optimizer, spent_s + time.process_time() - began, step)
+            _save(checkpoint, network, averaged, distillation, optimizer, spent_s + time.process_time() - began, step)
             saved_at = time.monotonic()
-    _save(checkpoint, network, averaged, optimizer, spent_s + time.process_time() - began, step)
+    _save(checkpoint, network, averaged, distillation, optimizer, spent_s + time.process_time() - began, step)
     return checkpoint
 
 
@@ -142,9 +159,15 @@ def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def _save(
-    path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer, spent_s: float, step: int
+    path: Path,
+    network: nn.Module,
+    averaged: nn.Module,
+    distillation: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    spent_s: float,
+    step: int,
 ) -> None:
     fresh = path.with_suffix(".new")
-    state = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**state, "spent_s": spent_s, "step": step}, fresh)
+    parts = {"network": network, "averaged": averaged, "distillation": distillation, "optimizer": optimizer}
+    torch.save({name: part.state_dict() for name, part in parts.items()} | {"spent_s": spent_s, "step": step}, fresh)
     fresh.replace(path)

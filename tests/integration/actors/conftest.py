@@ -33,6 +33,8 @@ from streams.headers import FrameCodec, SentFrameHeaders, encode
 from streams.intake import Intake, PartLimits
 from streams.topics import ensure_topics
 
+BEGAN_NS = time.time_ns()
+FRAME_NS = 33_333_333
 POISON = 250  # a picture that is this bright in its first pixel makes the detector fail
 
 
@@ -89,9 +91,10 @@ def picture(seq: int = 0, *, first: int = 10, size_wh: tuple[int, int] = (64, 48
 
 
 def headers(seq: int, /, **changes: Any) -> list[tuple[str, bytes]]:
-    """Sound headers of a frame, with changes; None takes one out."""
+    """Sound headers of a frame of a camera's 30 a second, however fast it is sent, with changes; None takes one out."""
+    captured_at_ns = BEGAN_NS + seq * FRAME_NS
     sent = SentFrameHeaders(
-        codec=FrameCodec.JPEG, seq=seq, captured_at_ns=time.time_ns(), width=64, height=48, keyframe=True
+        codec=FrameCodec.JPEG, seq=seq, captured_at_ns=captured_at_ns, width=64, height=48, keyframe=True
     )
     found = dict(encode(sent))
     for name, value in changes.items():

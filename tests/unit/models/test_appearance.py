@@ -130,11 +130,11 @@ def test_embeddings_are_one_for_each_person() -> None:
 
 
 def test_looks_carry_people_through_a_wall() -> None:
-    """A floor well under what `python -m benchmarks.tracking` measures."""
+    """A floor well under what `python -m benchmarks.tracking` measures; no less where people are embedded seldom."""
     scene = street(3, walkers=6, frames=250, wall_px=280)
-    with_looks, without = (run(Tracker(CONFIG), scene, looks=looks) for looks in (True, False))
-    assert with_looks["IDF1"] > 0.8
-    assert with_looks["IDF1"] > without["IDF1"] + 0.05
+    always, served, without = (run(Tracker(CONFIG), scene, looks) for looks in ("each frame", "as served", "none"))
+    assert min(always["IDF1"], served["IDF1"]) > max(0.8, without["IDF1"] + 0.05)
+    assert served["embedded"] < 0.7 < always["embedded"] == 1.0
 
 
 def panned(step_px: int, count: int) -> list[NDArray[np.uint8]]:

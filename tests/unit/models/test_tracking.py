@@ -125,7 +125,7 @@ def test_scores_in_disorder_are_refused() -> None:
 
 def test_the_street_is_followed_well() -> None:
     """A floor well under what `python -m benchmarks.tracking` measures, so that a worse default is noticed."""
-    result = run(Tracker(TrackingConfig(frame_rate=25)), street(0, walkers=8, frames=120), looks=False)
+    result = run(Tracker(TrackingConfig(frame_rate=25)), street(0, walkers=8, frames=120), "none")
     assert result["IDF1"] > 0.75
     assert result["switches"] <= 6
 
@@ -142,3 +142,14 @@ def test_a_detector_whose_scores_are_low_is_followed_as_well() -> None:
         there = sure.update(frame, captured_at_s=frame.captured_at_s)
         here = shy.update(Seen(frame.boxes_xyxy, low), captured_at_s=frame.captured_at_s)
         np.testing.assert_array_equal(there, here)
+
+
+def test_a_burst_of_frames_stamped_on_arrival_loses_nobody() -> None:
+    tracker = Tracker(TrackingConfig())
+    numbers = []
+    for index in range(20):
+        narrow = Seen(np.array([[4 + index, 10, 16 + index, 40]], np.float32), np.array([0.9], np.float32))
+        late_s = 0.1 if index >= 17 else 0.0  # the sender was held up, and stamped what it then sent at once
+        numbers.append(tracker.update(narrow, captured_at_s=index * 6e-4 + late_s)[0])
+    assert numbers[5] >= 0
+    assert set(numbers[5:]) == {numbers[5]}

@@ -1,0 +1,93 @@
+"""Who is beyond doubt the same person as in the frame before, so that his embedding serves again.
+
+Embedding is the dearest part of a frame with several people, and a person looks in the next frame as in this one. So
+he is embedded at intervals; in each frame while his track is young, doubted, or cannot be told from another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.events import PersonSeen
+
+__all__ = ["SteadyPeople"]
+
+SAME_IOU, OTHER_SHARE = 0.5, 0.6
+"""Boxes of frames in succession are one person's from that overlap on, if no other has more than the share of it."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """Somebody in the newest frame: the number that his track should have, and when he was last embedded."""
+
+    person: PersonSeen
+    number: int | None
+    embedded_at_s: float
+
+
+class SteadyPeople:
+    """The people of one stream's newest frame. A batch may hold several frames of a stream that are not tracked yet.
+
+    `trust` says of a track's number for which share of `embed_every_s` an embedding serves. Who is seen less surely
+    than `new_score` begins no track, and is trusted without one.
+    """
+
+    def __init__(self, embed_every_s: float, new_score: float, trust: Callable[[int], float]) -> None:
+        self._embed_every_s = embed_every_s
+        self._new_score = new_score
+        self._trust = trust
+        self._newest: list[_Look] = []
+
+    def find(self, at_s: float, people: Sequence[PersonSeen]) -> None:
+        """Set `before` of those who need not be embedded in this frame."""
+        before = self._newest
+        self._newest = [_Look(person, None, at_s) for person in people]
+        for now, then in _pairs(self._newest, before):
+            tracked = then.person.track_id
+            now.number = tracked if tracked is not None else then.number
+            if 0 <= at_s - then.embedded_at_s < self._embed_every_s * self._share(now):
+                now.embedded_at_s = then.embedded_at_s
+                now.person.before = then.person
+
+    @staticmethod
+    def carry(people: Sequence[PersonSeen]) -> None:
+        """After tracking: take the embedding over from who turned out to be on the same track."""
+        for person in people:
+            before, person.before = person.before, None
+            if before is not None and person.track_id == before.track_id:
+                person.embedding = before.embedding
+
+    def _share(self, look: _Look) -> float:
+        if look.number is not None:
+            return self._trust(look.number)
+        return 1.0 if look.person.score < self._new_score else 0.0
+
+
+def _pairs(now: Sequence[_Look], before: Sequence[_Look]) -> list[tuple[_Look, _Look]]:
+    """Those of two frames who overlap well, and with anybody else far less."""
+    if not now or not before:
+        return []
+    iou = _iou(_boxes(now), _boxes(before))
+    found = []
+    for row, column in enumerate(iou.argmax(1)):
+        best = iou[row, column]
+        others = max(np.delete(iou[row], column).max(initial=0), np.delete(iou[:, column], row).max(initial=0))
+        if best >= SAME_IOU and others <= OTHER_SHARE * best:
+            found.append((now[row], before[column]))
+    return found
+
+
+def _boxes(looks: Sequence[_Look]) -> NDArray[np.float32]:
+    return np.stack([one.person.box_xyxy for one in looks])
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(2)
+    areas = [(some[:, 2:] - some[:, :2]).prod(1) for some in (a, b)]
+    iou: NDArray[np.float32] = shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-6)
+    return iou
