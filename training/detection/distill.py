@@ -22,7 +22,7 @@ from training.detection.loss import BOX_WEIGHT, ciou, decode
 __all__ = ["Distillation", "Teacher"]
 
 READINGS = ("Concat_331", "Concat_364", "Concat_397")
-"""By stride, before the graph flattens them: box (dx, dy, log w, log h), objectness, 80 classes; person is the first."""
+"""By stride, before the graph flattens them: box (dx, dy, log w, log h), objectness, 80 classes (a person first)."""
 NECK = ("Conv_244", "Conv_270", "Conv_296")
 NECK_CHANNELS = (64, 128, 256)
 LEAST_SURE = 0.1
