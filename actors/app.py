@@ -13,7 +13,7 @@ from actors.autoscaling import serve_options
 from actors.config import AppConfig, HealthConfig, PlacementConfig, load_config
 from actors.errors import ConfigError
 from gallery.store import GalleryStore
-from models.reid.spec import REID_NANO
+from models.sites import serving_spec
 from streams.topics import ensure_topics
 
 __all__ = ["application", "build", "ensure_services"]
@@ -47,10 +47,11 @@ def ensure_services(config: AppConfig) -> None:
     named = sorted({rule.gallery for rule in rules if "identities" in rule.compute})
     with GalleryStore(config.gallery, who="foveal") as store:
         store.check()
-        dimension = int(REID_NANO.outputs[0].length or 0)
+        looks = serving_spec(config.reid)
+        dimension = int(looks.outputs[0].length or 0)
         for gallery in named:
             if gallery not in {info.name for info in store.list_galleries()}:
-                store.create(gallery, dimension=dimension, epoch=REID_NANO.stem, exist_ok=True)
+                store.create(gallery, dimension=dimension, epoch=looks.stem, exist_ok=True)
 
 
 def application(config: AppConfig) -> Application:

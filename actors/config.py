@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from actors.errors import ConfigError
 from gallery.config import GalleryConfig
 from models.engine.config import EngineConfig
+from models.sites import ReidConfig
 from models.tracking.config import TrackingConfig
 from streams.config import StreamsConfig
 
@@ -205,6 +206,7 @@ class AppConfig(_Frozen):
     streams: StreamsConfig = Field(default_factory=StreamsConfig)
     gallery: GalleryConfig = Field(default_factory=GalleryConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
+    reid: ReidConfig = Field(default_factory=ReidConfig)
     perception: PerceptionConfig = PerceptionConfig()
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     gateway: GatewayConfig = GatewayConfig()

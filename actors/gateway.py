@@ -39,7 +39,7 @@ class Gateway:
     def __init__(self, config: AppConfig, reporters: Mapping[str, Any] | None = None) -> None:
         self._reporters = dict(reporters or {})
         self._open = ExitStack()
-        embedder = PersonEmbedder(config.engine, detector_threshold=config.perception.detector_threshold)
+        embedder = PersonEmbedder.of(config)
         self._services = self._open.enter_context(GatewayServices.opened(config.gallery, embedder, self.report))
         metrics = GalleryMetrics(self._services.store, self._services.index)
         metrics.start()

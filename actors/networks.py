@@ -11,7 +11,8 @@ from actors.perception import PROBE_BGR, PerceptionNetworks
 from models.detection import DETECTION_NANO, Detector
 from models.engine import load_engine
 from models.expression import EXPRESSION_NANO, ExpressionReader
-from models.reid import REID_NANO, Embedder
+from models.reid import Embedder
+from models.sites import serving_spec
 from models.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ PERSON_BOX = np.array([[100, 50, 200, 300]], np.float32)
 
 
 def load_perception(config: AppConfig) -> PerceptionNetworks:
-    """Detector, embedder and expression reader. Raises: the errors of `models.engine.load_engine`."""
+    """Detector, embedder and expression reader. Raises: the errors of `serving_spec` and `load_engine`."""
     streams = config.engine.streams or PERCEPTION_STREAMS
     engine = config.engine.model_copy(update={"streams": streams})
     detector = Detector(
         load_engine(DETECTION_NANO, engine, from_uint8=True), threshold=config.perception.detector_threshold
     )
-    embedder = Embedder(load_engine(REID_NANO, engine, from_uint8=True))
+    looks = serving_spec(config.reid)
+    embedder = Embedder(load_engine(looks, engine, from_uint8=True), looks)
     expressions = ExpressionReader(load_engine(EXPRESSION_NANO, engine, from_uint8=True))
     for width, height in config.perception.warm_sizes_wh:
         for count in WARM_BATCHES:
@@ -42,7 +44,7 @@ def load_perception(config: AppConfig) -> PerceptionNetworks:
         embedder.embed([PROBE_BGR], [np.repeat(PERSON_BOX, count, axis=0)])
         expressions.read_faces(np.zeros((count, 48, 48), np.uint8))
     Tracker(config.perception.tracking)  # its package takes a second to import
-    return PerceptionNetworks(detector, embedder, expressions, REID_NANO.stem)
+    return PerceptionNetworks(detector, embedder, expressions, looks.stem)
 
 
 def load_reconstruction(config: AppConfig) -> Reconstructor:

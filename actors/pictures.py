@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
@@ -15,8 +15,11 @@ from actors.quality import LEAST_WH, crop_quality, too_small
 from models.detection.spec import PERSON
 from models.engine.config import EngineConfig
 from models.reid.spec import REID_NANO
+from models.sites import serving_spec
+from models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from actors.config import AppConfig
     from models.detection import Detector
     from models.reid.embedder import Embedder
 
@@ -95,22 +98,31 @@ def parse_box(text: str) -> Box:
 class PersonEmbedder:
     """Finds the largest person of a picture and embeds it. Its engines are loaded at the first use; thread-safe."""
 
-    def __init__(self, engine: EngineConfig, *, detector_threshold: float = 0.25) -> None:
+    def __init__(
+        self, engine: EngineConfig, *, detector_threshold: float = 0.25, network: ModelSpec = REID_NANO
+    ) -> None:
         self._engine = engine
+        self._network = network
         self._threshold = detector_threshold
         self._lock = threading.Lock()
         self._detector: Detector | None = None
         self._embedder: Embedder | None = None
 
+    @classmethod
+    def of(cls, config: AppConfig) -> Self:
+        """By the networks and thresholds of the settings. Raises: the errors of `models.sites.serving_spec`."""
+        threshold, network = config.perception.detector_threshold, serving_spec(config.reid)
+        return cls(config.engine, detector_threshold=threshold, network=network)
+
     @property
     def epoch(self) -> str:
         """The model epoch of the embeddings, which a gallery keeps."""
-        return REID_NANO.stem
+        return self._network.stem
 
     @property
     def dimension(self) -> int:
         """The length of an embedding."""
-        return int(REID_NANO.outputs[0].length or 0)
+        return int(self._network.outputs[0].length or 0)
 
     def embed(
         self,
@@ -160,7 +172,7 @@ class PersonEmbedder:
             from models.engine import load_engine
             from models.reid.embedder import Embedder
 
-            self._embedder = Embedder(load_engine(REID_NANO, self._engine, from_uint8=True))
+            self._embedder = Embedder(load_engine(self._network, self._engine, from_uint8=True), self._network)
         return self._embedder
 
     def _loaded_detector(self) -> Detector:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from foveal.commands import (
+    adapt,
     audit,
     demo,
     doctor,
@@ -20,6 +21,7 @@ from foveal.commands import (
     gallery_changes,
     gallery_crops,
     gallery_provisional,
+    gallery_reembed,
     models,
     push,
     reconstruct,
@@ -34,7 +36,7 @@ from foveal.exits import exit_code_of
 
 __all__ = ["app", "main"]
 
-GALLERY_PARTS = (gallery_care, gallery_changes, gallery_crops, gallery_provisional)
+GALLERY_PARTS = (gallery_care, gallery_changes, gallery_crops, gallery_provisional, gallery_reembed)
 """They add their commands to `gallery.app` when they are imported."""
 
 app = typer.Typer(
@@ -58,6 +60,7 @@ for module in (
     render,
     reconstruct,
     express,
+    adapt,
     demo,
     doctor,
 ):

@@ -81,7 +81,7 @@ class Gallery:
         self.name = name
         self._create = create
         self._store = GalleryStore(redis)
-        self._embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
+        self._embedder = PersonEmbedder.of(settings)
         self._searcher = WordSearcher()
 
     def __enter__(self) -> Self:
@@ -178,7 +178,11 @@ class Gallery:
         is understood, TextEncoderMissingError.
         """
         info = self.info()
-        self._same_epoch(info)
+        if info.epoch != self._searcher.epoch:
+            raise EpochMismatchError(
+                f"epoch: words are read off the embeddings of {self._searcher.epoch}, the gallery {self.name!r} is of "
+                f"{info.epoch}; search it by a picture, or enrol again"
+            )
         return self._searcher.search(text, *self._table(info).positives(), top)
 
     def info(self) -> GalleryInfo:
@@ -249,8 +253,8 @@ class Gallery:
     def _same_epoch(self, info: GalleryInfo) -> None:
         if info.epoch != self._embedder.epoch:
             raise EpochMismatchError(
-                f"epoch: the gallery {self.name!r} holds vectors of {info.epoch!r}, pictures are embedded and words "
-                f"read by {self._embedder.epoch!r}; create a gallery for it and enrol again"
+                f"epoch: the gallery {self.name!r} holds vectors of {info.epoch!r}, pictures are embedded by "
+                f"{self._embedder.epoch!r}; set reid.network, `foveal gallery reembed {self.name}`, or enrol again"
             )
 
     def _info_or_create(self, vectors: NDArray[np.float32]) -> GalleryInfo:

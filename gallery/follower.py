@@ -98,7 +98,7 @@ class _OutOfStepError(Exception):
 class Follower(threading.Thread):
     """Fills and maintains `replicas`, by gallery name; read them without a lock, their fields under `Replica.lock`."""
 
-    def __init__(self, config: GalleryConfig, galleries: Sequence[str] | None) -> None:
+    def __init__(self, config: GalleryConfig, galleries: Sequence[str] | None, epoch: str | None = None) -> None:
         super().__init__(name="gallery-follower", daemon=True)
         self.replicas: dict[str, Replica] = {}
         self.state: FollowState = "waiting"
@@ -109,6 +109,7 @@ class Follower(threading.Thread):
         self.synced = threading.Event()
         """Set once every gallery was loaded for the first time."""
         self._config = config
+        self._epoch = epoch
         self._only = None if galleries is None else [GalleryKeys(g).gallery for g in galleries]
         self._stopping = threading.Event()
         self._reporter = Reporter()
@@ -223,7 +224,7 @@ class Follower(threading.Thread):
                 return
             touched |= dict.fromkeys(fields.get(b"identity", b"").decode().split())
         try:
-            info = read_info(client, info.name)
+            info = read_info(client, info.name, epoch=self._epoch)
         except UnknownGalleryError:
             self.replicas.pop(info.name, None)
             return
@@ -243,7 +244,7 @@ class Follower(threading.Thread):
         """Load a gallery whole. The log's end is read first, so that what changes meanwhile is applied after."""
         end = client.xrevrange(GalleryKeys(name).log, count=1)
         try:
-            info = read_info(client, name)
+            info = read_info(client, name, epoch=self._epoch)
         except UnknownGalleryError:
             self.replicas.pop(name, None)
             return

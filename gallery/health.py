@@ -122,9 +122,7 @@ def _stored(people: Sequence[LoadedIdentity], info: GalleryInfo) -> list[Finding
     if faults:
         findings.append(_fault(f"{len(faults)} vectors cannot be read, first {faults[0]}", "remove and enrol again"))
     if other:
-        findings.append(
-            _warning(f"{other} vectors of another epoch than {info.epoch}", "enrol them again")
-        )
+        findings.append(_warning(f"{other} vectors of another epoch than {info.epoch}", "enrol them again"))
     return findings
 
 

@@ -65,11 +65,17 @@ class GalleryIndex:
     `gallery.stale_after_s` without an answer. A context manager starts and stops it.
     """
 
-    def __init__(self, config: GalleryConfig, *, galleries: Sequence[str] | None = None) -> None:
-        """`galleries` are the ones to hold; None holds all of the server's, also those created later."""
+    def __init__(
+        self, config: GalleryConfig, *, galleries: Sequence[str] | None = None, epoch: str | None = None
+    ) -> None:
+        """`galleries` are the ones to hold; None holds all of the server's, also those created later.
+
+        `epoch` is the network whose embeddings will be looked up: a gallery that goes over to another one is answered
+        from as it is by this one, as long as it keeps that (`gallery/reembedding.py`).
+        """
         self._config = config
         self._galleries = galleries
-        self._follower = Follower(config, galleries)
+        self._follower = Follower(config, galleries, epoch)
 
     def __enter__(self) -> Self:
         self.start()

@@ -57,8 +57,11 @@ class LoadedIdentity:
     vectors: list[LoadedVector] = field(default_factory=list)
 
 
-def read_info(client: Any, gallery: str) -> GalleryInfo:
-    """The gallery's `meta`. Raises: UnknownGalleryError, and redis-py's errors."""
+def read_info(client: Any, gallery: str, *, epoch: str | None = None) -> GalleryInfo:
+    """The gallery's `meta`; as it is for the network `epoch`, where it was of that before and can be still.
+
+    Raises: UnknownGalleryError, and redis-py's errors.
+    """
     keys = GalleryKeys(gallery)
     pipe = client.pipeline(transaction=False)
     pipe.hgetall(keys.meta)
@@ -70,7 +73,11 @@ def read_info(client: Any, gallery: str) -> GalleryInfo:
             f"`foveal gallery create {gallery}` makes it"
         )
     try:
-        return _info(gallery, {k.decode(): v.decode() for k, v in meta.items()}, identities)
+        text = {k.decode(): v.decode() for k, v in meta.items()}
+        if epoch is not None and f"threshold:{epoch}" in text:
+            text |= {"epoch": epoch, "threshold": text[f"threshold:{epoch}"]}
+            text["calibration"] = text.get(f"calibration:{epoch}", "")
+        return _info(gallery, text, identities)
     except (KeyError, ValueError) as error:
         raise GalleryServerError(
             f"{keys.meta}: expected the fields of a gallery, got one that cannot be read ({error!r}); "
@@ -139,7 +146,7 @@ def _info(gallery: str, text: dict[str, str], identities: int) -> GalleryInfo:
         created_at_ms=int(text["created_at_ms"]),
         generation=text["generation"],
         seq=int(text["seq"]),
-        calibration=None if calibration is None else Calibration.model_validate_json(calibration),
+        calibration=None if not calibration else Calibration.model_validate_json(calibration),
         expire_after_s=int(text["expire_after_s"]) if "expire_after_s" in text else None,
         provisional=None if provisional is None else ProvisionalPolicy.model_validate_json(provisional),
         crops=None if crops is None else CropPolicy.model_validate_json(crops),

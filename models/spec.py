@@ -103,7 +103,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """`<name>-<version>.json`: the two files of a network at rest, and what was measured when they were written."""
+    """`<stem>.json`: the two files of a network at rest, and what was measured when they were written."""
 
     topology: Weights
     weights: Weights
@@ -118,6 +118,7 @@ class ModelSpec:
     `folder` is where its files lie: `Path(__file__).parent / "weights"` of the network's own spec.py. `normalize` is
     for the one image input; it is None where a network takes its inputs as they are (as SSR does). `card` is the model
     card, relative to the repository root. `by_size`: OpenVINO gets an engine for each size (`models.engine.sized`).
+    `site` is for a network that was adapted to one (`models.sites`), such as lobby.1.
     """
 
     name: str
@@ -131,6 +132,7 @@ class ModelSpec:
     normalize: Normalize | None = None
     opset: int = 20
     by_size: bool = False
+    site: str = ""
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
@@ -152,8 +154,8 @@ class ModelSpec:
 
     @property
     def stem(self) -> str:
-        """`name-version`, the file name of everything that belongs to it."""
-        return f"{self.name}-{self.version}"
+        """`name-version`, or `name-version+site`: the file name of everything that belongs to it."""
+        return f"{self.name}-{self.version}" + (f"+{self.site}" if self.site else "")
 
     @property
     def topology_path(self) -> Path:

@@ -143,8 +143,7 @@ def _embedded(images: list[Path], box: str | None, crop: bool, config: Path | No
     from actors.pictures import PersonEmbedder, decode_picture, parse_box
     from foveal.settings import load_settings
 
-    settings = load_settings(config)
-    embedder = PersonEmbedder(settings.engine, detector_threshold=settings.perception.detector_threshold)
+    embedder = PersonEmbedder.of(load_settings(config))
     place = parse_box(box) if box else None
     pictures = [decode_picture(path.read_bytes(), str(path)) for path in images]
     return np.stack([embedder.embed(picture, box_xyxy=place, whole=crop).embedding for picture in pictures])

@@ -1,7 +1,18 @@
 -- After a switch: what is in use becomes the field `embedding`, what was so stands beside it. Readers get the same before
--- and after, so the log has no line. Arguments: 'keep' or 'forget' what other networks made, then ids.
+-- and after, so the log has no line. Arguments: 'keep', or 'forget' what other networks made, which nobody may then read
+-- any more (the log has a line of it, once); then ids.
 if not gallery_exists() then return {'unknown_gallery'} end
 local epoch, moved = redis.call('HGET', meta, 'epoch'), 0
+if arg(1) == 'forget' then
+  local fields = {}
+  for _, field in ipairs(redis.call('HKEYS', meta)) do
+    if string.match(field, '^threshold:') or string.match(field, '^calibration:') then fields[#fields + 1] = field end
+  end
+  if #fields > 0 then
+    redis.call('HDEL', meta, unpack(fields))
+    record('forget', '', '', epoch .. ' only')
+  end
+end
 for i = 2, #ARGV - 6 do
   for _, list in ipairs({'vectors', 'negatives'}) do
     for _, n in ipairs(numbers_of(arg(i), list)) do

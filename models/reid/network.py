@@ -55,7 +55,10 @@ class EmbedderNet(nn.Module):
 
     def features(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """The [N, 512] features before the neck, which the metric loss sees, and the attributes' logits [N, 41]."""
-        maps = self.backbone(crops)
+        return self.features_of(self.backbone(crops))
+
+    def features_of(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from the trunk's feature maps [N, 192, h, w]."""
         whole = maps.mean(dim=(2, 3)) + maps.amax(dim=(2, 3))
         found = [self.global_part(whole)]
         bodies = None if self.masks is None else self.masks(maps)

@@ -1,1 +1,1 @@
-"""ReID: data, training, evaluation. `python -m training.reid train|export|evaluate|ablate`."""
+"""ReID: data, training, evaluation. `python -m training.reid train|export|evaluate|ablate|adapt-trial`."""

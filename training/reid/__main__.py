@@ -1,4 +1,4 @@
-"""`python -m training.reid train|export|evaluate|ablate`."""
+"""`python -m training.reid train|export|evaluate|ablate|adapt-trial`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def main() -> None:
         config = TrainConfig(minutes=arguments.minutes, threads=arguments.threads)
         given = (arguments.data, arguments.attributes, arguments.run, config)
         print(json.dumps(ablate(*given, trunk=arguments.trunk, seeds=arguments.seeds)))
+    elif arguments.command == "adapt-trial":
+        from training.reid.adapt_trial import try_adapting
+        from training.reid.adapter import AdaptConfig
+
+        adapting = AdaptConfig(minutes=arguments.minutes, threads=arguments.threads, seed=arguments.seed)
+        given = (arguments.data, arguments.run, arguments.look, adapting)
+        print(json.dumps(try_adapting(*given, known_people=arguments.known_people)))
     elif arguments.command == "export":
         from training.reid.export import export_run
         from training.reid.words import export_words
@@ -69,6 +76,14 @@ def _parser(root: Path) -> argparse.ArgumentParser:
             training.add_argument("--fresh", action="store_true", help="begin anew although there is a checkpoint")
         else:
             training.add_argument("--seeds", type=int, default=1)
+    trial = commands.add_parser("adapt-trial", help="adapt to half of the 120 held-out people without their labels")
+    trial.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
+    trial.add_argument("--run", type=Path, default=Path("runs/adapt-trial"))
+    trial.add_argument("--look", choices=("market", "dim"), default="dim", help="how the site's cameras see")
+    trial.add_argument("--minutes", type=float, default=3.0, help="processor time of the training")
+    trial.add_argument("--threads", type=int, default=1)
+    trial.add_argument("--seed", type=int, default=3)
+    trial.add_argument("--known-people", action="store_true", help="120 training identities instead: to choose by")
     exporting = commands.add_parser("export", help="learn words on the run's checkpoint, write all weights to models/")
     exporting.add_argument("--run", type=Path, default=Path("runs/reid"))
     exporting.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")

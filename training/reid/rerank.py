@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["reciprocal_similarity"]
+__all__ = ["jaccard_distances", "reciprocal_similarity"]
 
 NEAR, EXPAND, ORIGINAL = 20, 6, 0.3
 OVERLAP = 2 / 3
@@ -16,7 +16,25 @@ OVERLAP = 2 / 3
 
 def reciprocal_similarity(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float32]:
     """Unit-norm [Q, D] and [G, D] -> the re-ranked similarity [Q, G]; (Q + G)^2 numbers are in memory."""
-    rows = np.concatenate((queries, gallery))
+    distances, weights = _neighbourhoods(np.concatenate((queries, gallery)))
+    count = len(queries)
+    found = np.empty((count, len(gallery)), np.float32)
+    for row in range(count):
+        found[row] = -(_unshared(weights, row)[count:] * (1 - ORIGINAL) + distances[row, count:] * ORIGINAL)
+    return found
+
+
+def jaccard_distances(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How little two pictures share of who is near them, 0 to 1: unit-norm [N, D] -> symmetric [N, N], 0 within."""
+    _, weights = _neighbourhoods(embeddings)
+    found = np.stack([_unshared(weights, row) for row in range(len(weights))])
+    found = (found + found.T) / 2
+    np.fill_diagonal(found, 0)
+    return np.asarray(found, np.float32)
+
+
+def _neighbourhoods(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Squared distances over each row's largest, and the weight of each row's reciprocal neighbours: both [N, N]."""
     distances = np.maximum(2 - 2 * (rows @ rows.T), 0)
     distances /= distances.max(axis=1, keepdims=True)
     order = np.argsort(distances, axis=1, kind="stable")[:, : NEAR + 1].astype(np.int64)
@@ -25,14 +43,14 @@ def reciprocal_similarity(queries: NDArray[np.float32], gallery: NDArray[np.floa
         near = _expanded(order, row)
         likeness = np.exp(-distances[row, near])
         weights[row, near] = likeness / likeness.sum()
-    weights = np.stack([weights[order[row, :EXPAND]].mean(axis=0) for row in range(len(rows))])
-    count = len(queries)
-    found = np.empty((count, len(gallery)), np.float32)
-    for row in range(count):
-        at = np.flatnonzero(weights[row])
-        shared = np.minimum(weights[row, at], weights[count:, at]).sum(axis=1)
-        found[row] = -((1 - shared / (2 - shared)) * (1 - ORIGINAL) + distances[row, count:] * ORIGINAL)
-    return found
+    return distances, np.stack([weights[order[row, :EXPAND]].mean(axis=0) for row in range(len(rows))])
+
+
+def _unshared(weights: NDArray[np.float32], row: int) -> NDArray[np.float32]:
+    """The Jaccard distances of a row's neighbourhood to all: [N]."""
+    at = np.flatnonzero(weights[row])
+    shared = np.minimum(weights[row, at], weights[:, at]).sum(axis=1)
+    return np.asarray(np.maximum(1 - shared / (2 - shared), 0), np.float32)
 
 
 def _reciprocal(order: NDArray[np.int64], row: int, near: int) -> NDArray[np.int64]:

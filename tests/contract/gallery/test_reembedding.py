@@ -206,6 +206,38 @@ def test_replicas_answer_by_one_network_or_the_other_and_never_by_both(store: Ga
     assert seen == {(True, False), (False, True)}
 
 
+def test_a_replica_goes_on_by_its_own_network_until_that_is_forgotten(store: GalleryStore, kept: str) -> None:
+    with (
+        GalleryIndex(store.config, galleries=[kept], epoch=OLD) as before,
+        GalleryIndex(store.config, galleries=[kept], epoch=NEW) as after,
+    ):
+        before.wait_until_synced(10)
+        after.wait_until_synced(10)
+        with pytest.raises(EpochMismatchError):
+            after.match(E[[1]], kept, epoch=NEW)  # started too early
+        reembed(store, kept, NEW, by_new)
+        put(store, kept, "eve", 6, epoch=NEW)
+        in_step(after, store, kept)
+        in_step(before, store, kept)
+        assert [before.match(E[[0]], kept, epoch=OLD)[0].identity_id for _ in "ab"] == ["ada", "ada"]
+        assert before.match(E[[6]], kept, epoch=OLD)[0].status == "unknown"  # Eve came by the new network
+        assert after.match(E[[6]], kept, epoch=NEW)[0].identity_id == "eve"
+        store.set_threshold(kept, 0.9)
+        in_step(after, store, kept)
+        in_step(before, store, kept)
+        assert (after.info(kept).threshold, before.info(kept).threshold) == (0.9, 0.5)  # type: ignore[union-attr]
+        forget_others(store, kept)
+        in_step(before, store, kept)
+        with pytest.raises(EpochMismatchError):
+            before.match(E[[0]], kept, epoch=OLD)
+
+
+def in_step(index: GalleryIndex, store: GalleryStore, gallery: str) -> None:
+    ends_s = time.monotonic() + 10
+    while index.health().galleries[0].seq < store.info(gallery).seq and time.monotonic() < ends_s:
+        time.sleep(0.02)
+
+
 def test_the_calibration_is_of_its_network(store: GalleryStore, lobby: str) -> None:
     from gallery.calibration import calibrate_gallery
 
