@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
 from torch import Tensor, nn
 
 from models.detection.network import DetectorNet
 from models.detection.peers import YoloxNano, YuNet
 from models.detection.spec import DETECTION_NANO
+from training.bookkeeping import follow, say, trains_in_half, write_checkpoint
 from training.detection.data import FACE, PERSON, Sample, augment, load_samples, normalize_batch
 from training.detection.distill import Distillation, Teacher
 from training.detection.loss import DetectionLoss
@@ -77,16 +78,15 @@ def train(
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate_most)
     loss_of = DetectionLoss()
+    parts = {"network": network, "averaged": averaged, "distillation": distillation, "optimizer": optimizer}
     checkpoint = run / "checkpoint.pt"
     spent_s, step = 0.0, 0
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["network"])
-        averaged.load_state_dict(saved["averaged"])
-        distillation.load_state_dict(saved["distillation"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
         spent_s, step = saved["spent_s"], saved["step"]
-    half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
+    half = trains_in_half()
     rng = np.random.default_rng(seed + step)
     began, saved_at = time.process_time(), time.monotonic()
     sums: dict[str, float] = {}
@@ -106,17 +106,17 @@ def train(
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             neck = network.train().see(images)
             points = network.read(neck)
-        loss, parts = loss_of(points.float(), size, *_padded(batch))
+        loss, shares = loss_of(points.float(), size, *_padded(batch))
         if teacher:
             taught, said = distillation(points.float(), neck, teacher(np.stack(pictures)), size)
-            loss, parts = loss + taught, parts | said
+            loss, shares = loss + taught, shares | said
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 10.0)
         optimizer.step()
         step += 1
-        _average(averaged, network, min(AVERAGE, (1 + step) / (20 + step)))
-        for name, value in {**parts, "loss": loss.item()}.items():
+        follow(averaged, network, min(AVERAGE, (1 + step) / (20 + step)))
+        for name, value in {**shares, "loss": loss.item()}.items():
             sums[name] = sums.get(name, 0.0) + value
         if step % LOG_EVERY == 0:
             line = {
@@ -126,13 +126,12 @@ def train(
                 "rate": rate,
             }
             line |= {name: round(value / LOG_EVERY, 4) for name, value in sums.items()}
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            say(run / "log.jsonl", **line)
             sums = {}
         if time.monotonic() - saved_at > CHECKPOINT_S:
-            _save(checkpoint, network, averaged, distillation, optimizer, spent_s + time.process_time() - began, step)
+            _save(checkpoint, parts, spent_s + time.process_time() - began, step)
             saved_at = time.monotonic()
-    _save(checkpoint, network, averaged, distillation, optimizer, spent_s + time.process_time() - began, step)
+    _save(checkpoint, parts, spent_s + time.process_time() - began, step)
     return checkpoint
 
 
@@ -149,25 +148,6 @@ def _padded(batch: list[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.from_numpy(boxes), torch.from_numpy(classes), torch.from_numpy(marks), torch.from_numpy(state)
 
 
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
-    for mine, theirs in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mine.dtype.is_floating_point:
-            mine.lerp_(theirs, 1 - keep)
-        else:
-            mine.copy_(theirs)
-
-
-def _save(
-    path: Path,
-    network: nn.Module,
-    averaged: nn.Module,
-    distillation: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    spent_s: float,
-    step: int,
-) -> None:
-    fresh = path.with_suffix(".new")
-    parts = {"network": network, "averaged": averaged, "distillation": distillation, "optimizer": optimizer}
-    torch.save({name: part.state_dict() for name, part in parts.items()} | {"spent_s": spent_s, "step": step}, fresh)
-    fresh.replace(path)
+def _save(path: Path, parts: Mapping[str, Any], spent_s: float, step: int) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    write_checkpoint(path, {**state, "spent_s": spent_s, "step": step})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.expression.network import EXPRESSION_COUNT, FEATURE_DIM, ExpressionNet
+from training.bookkeeping import follow, write_checkpoint
 from training.expression.config import TrainConfig
 from training.expression.ldlva import LARGEST_LAMBDA, LabelDistributions, discriminative_loss
 
@@ -90,13 +91,12 @@ class Learner:
             self.distributions.update_factors(indices, factor.grad, config.factor_rate)
         self.distributions.remember(indices[~ruined], features.detach()[~ruined], probabilities[~ruined])
         self.steps += 1
-        self._follow()
+        follow(self.average, self.network, min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps)))
         right = (logits.argmax(dim=1) == labels).float().mean()
         return np.array([loss.item(), divergence.item(), error.item(), doubted.item(), right.item()])
 
     def save(self, path: Path) -> None:
         """Write the checkpoint in one move."""
-        beside = path.with_suffix(".tmp")
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -107,8 +107,7 @@ class Learner:
             "spent_s": self.spent_s,
             "config": asdict(self.config),
         }
-        torch.save(state, beside)
-        beside.replace(path)
+        write_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint. Raises: RuntimeError of torch if it is of another network."""
@@ -151,12 +150,3 @@ class Learner:
             {"params": [one for one in trained if one.ndim > 1], "weight_decay": self.config.weight_decay},
             {"params": [*(one for one in trained if one.ndim <= 1), self.centres], "weight_decay": 0.0},
         ]
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
-        for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)

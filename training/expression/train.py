@@ -6,17 +6,16 @@ the hash of their pixels; the public test is only for `evaluate`.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.expression.network import EXPRESSION_COUNT, ExpressionNet
+from training.bookkeeping import say, trains_in_half
 from training.expression.affect import affect_of, crowd_of, nearest
 from training.expression.augment import augment_faces, normalize_faces
 from training.expression.config import TrainConfig
@@ -46,7 +45,7 @@ def train_on(faces: FaceSet, validation: FaceSet, run: Path, config: TrainConfig
     torch.manual_seed(config.seed)
     run.mkdir(parents=True, exist_ok=True)
     affect, voted = affect_of(faces)
-    half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
+    half = trains_in_half()
     learner = Learner(config, faces.labels, affect, voted, crowd_of(faces), half=half)
     path, log = run / "checkpoint.pt", run / "log.jsonl"
     if resume and path.exists():
@@ -74,16 +73,16 @@ def train_on(faces: FaceSet, validation: FaceSet, run: Path, config: TrainConfig
             row = dict(zip(names, (running / LOG_EVERY).round(4).tolist(), strict=True))
             factor = round(float(learner.distributions.factor.mean()), 4)
             epoch = round(learner.steps * config.batch / len(images), 2)
-            _say(log, step=learner.steps, epoch=epoch, spent_s=round(learner.spent_s), factor=factor, **row)
+            say(log, step=learner.steps, epoch=epoch, spent_s=round(learner.spent_s), factor=factor, **row)
             running[:] = 0
         if learner.spent_s - saved > CHECKPOINT_EVERY_S:
             learner.save(path)
             saved = learner.spent_s
         if learner.spent_s - validated > VALIDATE_EVERY_S:
             validated = learner.spent_s
-            _say(log, step=learner.steps, validation=score(learner.average, validation))
+            say(log, step=learner.steps, validation=score(learner.average, validation))
     learner.save(path)
-    _say(log, step=learner.steps, validation=score(learner.average, validation))
+    say(log, step=learner.steps, validation=score(learner.average, validation))
     return path
 
 
@@ -109,10 +108,3 @@ def score(network: ExpressionNet, faces: FaceSet) -> dict[str, float]:
         "loss": round(float(F.cross_entropy(logits, labels)), 4),
         "accuracy_of_the_surest_70_percent": round(100 * float(sure.mean()), 2),
     }
-
-
-def _say(log: Path, **row: object) -> None:
-    line = json.dumps(row)
-    with log.open("a", encoding="utf-8") as file:
-        print(line, file=file)
-    print(line, flush=True)

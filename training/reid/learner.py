@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.reid.attributes import LABELS
 from models.reid.network import EMBEDDING_DIM, EmbedderNet
+from training.bookkeeping import follow, write_checkpoint
 from training.reid.config import TrainConfig
 from training.reid.losses import IdentityHeads, attribute_loss, batch_hard_triplet, centre_loss
 
@@ -89,29 +90,25 @@ class Learner:
         nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimizer.step()
         self.steps += 1
-        self._follow()
+        follow(self.average, self.network, min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps)))
         with torch.no_grad():
             right = (self.heads.heads[-1](necked).argmax(dim=1) == labels).float().mean()
         return np.array([loss.item(), identity.item(), triplet.item(), told.item(), right.item()])
 
     def save(self, path: Path) -> None:
         """Write the checkpoint in one move."""
-        beside = path.with_suffix(".tmp")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "heads": self.heads.state_dict(),
-                "reader": self.reader.state_dict(),
-                "centres": self.centres.detach(),
-                "optimizer": self.optimizer.state_dict(),
-                "steps": self.steps,
-                "spent_s": self.spent_s,
-                "config": asdict(self.config),
-            },
-            beside,
-        )
-        beside.replace(path)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "heads": self.heads.state_dict(),
+            "reader": self.reader.state_dict(),
+            "centres": self.centres.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "spent_s": self.spent_s,
+            "config": asdict(self.config),
+        }
+        write_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint. Raises: RuntimeError of torch if it is of another network."""
@@ -144,15 +141,6 @@ class Learner:
             {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0, "scale": 1.0},
             {"params": [self.centres], "weight_decay": 0.0, "scale": 10.0},
         ]
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
-        for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
 
 
 def _of_block(state: dict[str, Tensor], block: int) -> dict[str, Tensor]:

@@ -7,17 +7,16 @@ which a checkpoint carries on. The 120 held-out identities are not read.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 from safetensors.torch import load_file
 
 from models.reid.attributes import GROUPS, LABELS
 from models.reid.text import TextEncoder
+from training.bookkeeping import say, trains_in_half
 from training.reid.attributes import UNKNOWN, correlations, read_attributes
 from training.reid.augment import augment_crops
 from training.reid.config import TrainConfig
@@ -59,7 +58,7 @@ def train_on(
     run.mkdir(parents=True, exist_ok=True)
     names, labels = np.unique(crops.identities, return_inverse=True)
     told = np.full((len(names), len(GROUPS)), UNKNOWN) if attributes is None else read_attributes(attributes, names)
-    half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
+    half = trains_in_half()
     learner = Learner(config, len(names), half=half)
     path, log = run / "checkpoint.pt", run / "log.jsonl"
     if resume and path.exists():
@@ -67,7 +66,7 @@ def train_on(
     else:
         learner.know(TextEncoder().encode([label.phrase for label in LABELS]), correlations(told))
         if trunk is not None:
-            _say(log, taken_over=len(learner.begin_from(load_file(trunk))))
+            say(log, taken_over=len(learner.begin_from(load_file(trunk))))
     images, targets = torch.from_numpy(crops.images), torch.from_numpy(labels.astype(np.int64))
     described = torch.from_numpy(told)[targets]
     # A resumed run draws other batches than the first: the seed moves with the seconds spent.
@@ -89,17 +88,10 @@ def train_on(
         if learner.steps % LOG_EVERY == 0:
             kinds = ("loss", "identity", "triplet", "attributes", "right")
             row = dict(zip(kinds, (running / LOG_EVERY).round(4).tolist(), strict=True))
-            _say(log, step=learner.steps, spent_s=round(learner.spent_s), progress=round(progress, 4), **row)
+            say(log, step=learner.steps, spent_s=round(learner.spent_s), progress=round(progress, 4), **row)
             running[:] = 0
         if learner.spent_s - saved > CHECKPOINT_EVERY_S:
             learner.save(path)
             saved = learner.spent_s
     learner.save(path)
     return path
-
-
-def _say(log: Path, **row: object) -> None:
-    line = json.dumps(row)
-    with log.open("a", encoding="utf-8") as file:
-        print(line, file=file)
-    print(line, flush=True)

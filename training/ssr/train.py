@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import openvino as ov
 import torch
 from torch import Tensor, nn
 
 from models.ssr.network import HISTORY_CHANNELS, SsrNetwork
 from models.ssr.spec import SSR
+from training.bookkeeping import trains_in_half, write_checkpoint
 from training.export import load_network
 from training.ssr.carry import carry
 from training.ssr.dataset import Batch, SequenceStore
@@ -68,7 +68,7 @@ def train(plan: TrainPlan, network: nn.Module | None = None, store: SequenceStor
         average, step, spent = saved["average"], saved["step"], saved["seconds"]
     store = store or SequenceStore(plan.data)
     store.begin(plan.seed + step)
-    half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # elsewhere it would be slower
+    half = trains_in_half()
     started, seen = time.process_time() - spent, []
     while (elapsed := time.process_time() - started) < plan.minutes * 60 and step != plan.steps:
         for group in optimizer.param_groups:
@@ -133,8 +133,6 @@ def _save(
     step: int,
     seconds: float,
 ) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".part")
     state = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -142,5 +140,4 @@ def _save(
         "step": step,
         "seconds": seconds,
     }
-    torch.save(state, partial)
-    partial.replace(target)
+    write_checkpoint(target, state)
