@@ -2,7 +2,9 @@
 
 The topology `<name>-<version>.onnx` is an ONNX graph whose initializers have a name, a type and a shape but no data
 (kilobytes). The parameters lie in `<name>-<version>.safetensors` under their state_dict names: float16, batch norm
-statistics float32. So what is served and what fine-tuning loads is one file. `training.export` writes both.
+statistics float32; a matrix or kernel may be int8 with its rows' steps beside it (`round_to_8_bits`), which halves what
+the repository's history has to carry. So what is served and what fine-tuning loads is one file. `training.export`
+writes both.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from safetensors.numpy import load as load_safetensors
 from models.errors import DigestError, SpecError, TopologyError, WeightsMissingError
 from models.spec import ModelSpec, Weights
 
-__all__ = ["assemble_onnx", "join", "load_state", "read_checked", "sha256_of", "strip"]
+__all__ = ["assemble_onnx", "join", "load_state", "read_checked", "round_to_8_bits", "sha256_of", "strip"]
 
+_STEPS = ".steps"
 _RESTORE = "restore it with git (`git checkout -- FILE`), or export the network again"
 
 
@@ -36,12 +39,27 @@ def assemble_onnx(spec: ModelSpec) -> bytes:
     topology = onnx.load_from_string(read_checked(record.topology))
     _check_names(spec, "inputs", [value.name for value in topology.graph.input], [t.name for t in spec.inputs])
     _check_names(spec, "outputs", [value.name for value in topology.graph.output], [t.name for t in spec.outputs])
-    return join(topology, load_safetensors(read_checked(record.weights)))
+    return join(topology, _restored(load_safetensors(read_checked(record.weights))))
 
 
 def load_state(spec: ModelSpec) -> dict[str, NDArray[Any]]:
-    """The parameters as stored (float16 or float32), digest checked. Raises: WeightsMissingError, DigestError."""
-    state: dict[str, NDArray[Any]] = load_safetensors(read_checked(spec.record().weights))
+    """The parameters in float32 or float16, digest checked. Raises: WeightsMissingError, DigestError."""
+    return _restored(load_safetensors(read_checked(spec.record().weights)))
+
+
+def round_to_8_bits(name: str, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """A matrix or kernel as int8 of `values`' shape and float32 steps, one for each output channel (the first axis)."""
+    rows = values.reshape(len(values), -1)
+    steps = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / 127
+    rounded = np.rint(rows / steps[:, None]).astype(np.int8)
+    return {name: rounded.reshape(values.shape), name + _STEPS: steps.astype(np.float32)}
+
+
+def _restored(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    state = dict(stored)
+    for name in [name for name in stored if name + _STEPS in stored]:
+        steps = state.pop(name + _STEPS)
+        state[name] = stored[name].astype(np.float32) * steps.reshape(-1, *(1,) * (stored[name].ndim - 1))
     return state
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -23,12 +23,14 @@ from torch import Tensor, nn
 
 from models.errors import SpecError, TopologyError
 from models.spec import ModelSpec, TensorSpec, WeightsRecord
-from models.weights import assemble_onnx, load_state, sha256_of, strip
+from models.weights import assemble_onnx, load_state, round_to_8_bits, sha256_of, strip
 
 __all__ = ["export", "load_network", "to_onnx"]
 
 FP16_MAX = 65504.0
 KEPT_FLOAT32 = (".running_mean", ".running_var")
+LEAST_8_BIT = 4096
+"""Smaller tensors weigh nothing in the file, and more in the network."""
 AGREEMENT = 2e-3
 """Largest difference between torch and the assembled model on the same rounded weights, relative to the output's
 largest value. Float32 in another order of summation stays far below it."""
@@ -41,18 +43,22 @@ def export(
     *,
     metrics: Mapping[str, Any] | None = None,
     keep_float32: Sequence[str] = (),
+    bits: Literal[8, 16] = 16,
 ) -> WeightsRecord:
     """Write `<name>-<version>.onnx`, `.safetensors` and `.json` into `spec.folder`, read them back and compare.
 
     `example_inputs` are float32 tensors in the order of `spec.inputs`, batch 2 or more. Sizes that the spec leaves
     open are exported as dynamic. `forward` takes the inputs in that order and returns the outputs in the order of
-    `spec.outputs` (a tensor or a tuple). Parameters whose name ends in one of `keep_float32` are not rounded.
+    `spec.outputs` (a tensor or a tuple). Parameters whose name ends in one of `keep_float32` are not rounded; with 8
+    `bits` matrices and kernels are int8 at rest, which costs accuracy that the card has to name.
     `metrics` (plain JSON) go into the record: say what was measured and by which command.
     Raises: SpecError, TopologyError (a weight does not fit float16, or the assembled model disagrees with torch).
     """
     network = network.eval().cpu().float()
     topology, state = strip(to_onnx(network, spec, example_inputs))
-    stored = {name: _at_rest(name, values, (*KEPT_FLOAT32, *keep_float32)) for name, values in state.items()}
+    stored: dict[str, NDArray[Any]] = {}
+    for name, values in state.items():
+        stored |= _at_rest(name, values, (*KEPT_FLOAT32, *keep_float32), bits)
     spec.folder.mkdir(parents=True, exist_ok=True)
     topology_bytes = topology.SerializeToString(deterministic=True)
     weights_bytes = save_safetensors(stored)
@@ -149,14 +155,18 @@ def _clear_paths(model: onnx.ModelProto) -> None:
         del node.metadata_props[:]
 
 
-def _at_rest(name: str, values: NDArray[Any], keep_float32: tuple[str, ...]) -> NDArray[Any]:
-    """Float16, unless the range or the caller forbids it."""
+def _at_rest(
+    name: str, values: NDArray[Any], keep_float32: tuple[str, ...], bits: Literal[8, 16]
+) -> dict[str, NDArray[Any]]:
+    """Float16 or, of large tensors, 8 bits, unless the range or the caller forbids it."""
     if values.dtype != np.float32 or name.endswith(keep_float32):
-        return values
+        return {name: values}
     largest = float(np.abs(values).max(initial=0.0))
     if not largest < FP16_MAX:  # also catches NaN
         raise TopologyError(f"{name}: largest magnitude {largest:g} does not fit float16; name it in keep_float32")
-    return values.astype(np.float16)
+    if bits == 8 and values.ndim > 1 and values.size >= LEAST_8_BIT:
+        return round_to_8_bits(name, values)
+    return {name: values.astype(np.float16)}
 
 
 def _compare(network: nn.Module, spec: ModelSpec, example_inputs: Sequence[Tensor]) -> dict[str, float]:

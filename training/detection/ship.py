@@ -25,7 +25,7 @@ def ship(run: Path) -> None:
         "training": {"steps": saved["step"], "minutes": round(saved["spent_s"] / 60, 1)},
         GOLDEN: summary(_points(network)),
     }
-    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics=metrics))
+    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics=metrics, bits=8))
 
 
 @torch.inference_mode()

@@ -48,7 +48,7 @@ def export_run(run: Path, data: Path) -> WeightsRecord:
         "temperature": round(temperature, 4),
     }
     calibration = ("temperature", "uncertainty_scale", "uncertainty_shift")
-    return export(network, EXPRESSION_NANO, [example], metrics={"training": trained}, keep_float32=calibration)
+    return export(network, EXPRESSION_NANO, [example], metrics={"training": trained}, keep_float32=calibration, bits=8)
 
 
 def calibrate(logits: Tensor, doubt: Tensor, labels: Tensor) -> tuple[float, float, float]:

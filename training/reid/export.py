@@ -31,4 +31,4 @@ def export_run(run: Path) -> WeightsRecord:
         "crops_seen": kept["steps"] * config["people"] * config["crops_each"],
         "processor_minutes": round(kept["spent_s"] / 60, 1),
     }
-    return export(network, REID_NANO, [example], metrics={"training": trained})
+    return export(network, REID_NANO, [example], metrics={"training": trained}, bits=8)

@@ -117,6 +117,25 @@ def test_the_record_says_what_was_measured_and_what_rounding_costs(spec: ModelSp
     assert all(0 < change < 0.01 for change in rounding.values())
 
 
+def test_eight_bits_at_rest_are_the_large_tensors_and_half_the_bytes(spec: ModelSpec, image: Any) -> None:
+    from safetensors.numpy import load_file
+
+    from training.export import export, load_network
+
+    network = make_network(channels=64)
+    sizes = {}
+    for bits in (16, 8):
+        export(network, spec, (image,), bits=bits)  # compares what is served with torch
+        sizes[bits] = spec.weights_path.stat().st_size
+    assert sizes[8] < 0.7 * sizes[16]
+    stored = load_file(spec.weights_path)
+    assert {name for name, values in stored.items() if values.dtype == np.int8} == {"up.weight"}
+    loaded = load_network(make_network(seed=3, channels=64), spec)
+    step = network.up.weight.detach().abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((loaded.up.weight - network.up.weight).abs() <= 0.501 * step).all()
+    assert not torch.equal(loaded.up.weight, network.up.weight)
+
+
 def test_an_export_is_the_same_every_time(spec: ModelSpec, image: Any) -> None:
     from training.export import export
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from models.errors import DigestError, SpecError, TopologyError, WeightsMissingError
 from models.spec import TensorSpec
-from models.weights import assemble_onnx, join, load_state, sha256_of, strip
+from models.weights import assemble_onnx, join, load_state, round_to_8_bits, sha256_of, strip
 
 
 def rewrite(spec: Any, state: dict[str, NDArray[Any]]) -> None:
@@ -49,6 +49,22 @@ def test_the_state_keeps_its_stored_type(tiny: Any) -> None:
     state = load_state(tiny.spec)
     assert state["conv.weight"].dtype == np.float16
     assert state["bn.running_var"].dtype == np.float32
+
+
+def test_eight_bits_are_restored_within_half_a_step_of_each_row(tiny: Any) -> None:
+    whole = np.random.default_rng(0).normal(size=tiny.state["conv.weight"].shape).astype(np.float32)
+    whole *= 10.0 ** np.arange(len(whole), dtype=np.float32).reshape(-1, 1, 1, 1)  # rows of very different size
+    whole[0] = 0
+    state = {name: values for name, values in tiny.state.items() if name != "conv.weight"}
+    stored = round_to_8_bits("conv.weight", whole)
+    assert stored["conv.weight"].dtype == np.int8
+    rewrite(tiny.spec, state | stored)
+    restored = load_state(tiny.spec)
+    assert restored.keys() == tiny.state.keys()
+    largest = np.abs(whole).max(axis=(1, 2, 3), keepdims=True)
+    assert (np.abs(restored["conv.weight"] - whole) <= largest / 127 * 0.501).all()
+    _, joined = strip(onnx.load_from_string(assemble_onnx(tiny.spec)))
+    np.testing.assert_array_equal(joined["conv.weight"], restored["conv.weight"])
 
 
 @pytest.mark.parametrize("part", ["topology_path", "weights_path"])
