@@ -8,12 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from actors.config import PerceptionConfig, StreamRule
-from actors.endings import Endings
 from actors.makeup import MissedMatches
 from actors.metrics import LoopStats
 from actors.perception import PerceptionNetworks, PerceptionStep
@@ -23,10 +21,7 @@ from gallery.index import GalleryIndex
 from gallery.schema import Sighting
 from gallery.store import GalleryStore
 from models.detection import Detections
-from streams.cloudevents import parse_result
-from streams.headers import FrameCodec, SentFrameHeaders, encode, parse_frame_headers
 from streams.messages import PeopleResult
-from streams.records import FrameRecord, Origin
 
 pytestmark = pytest.mark.services
 EPOCH = "net-1"
@@ -60,30 +55,15 @@ def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def statuses(step: PerceptionStep, seq: int) -> list[str]:
-    sent = SentFrameHeaders(
-        codec=FrameCodec.PNG, seq=seq, captured_at_ns=time.time_ns(), width=64, height=48, keyframe=True
-    )
-    record = FrameRecord(
-        origin=Origin("foveal.frames", 0, seq),
-        part_offsets=(seq,),
-        stream_id="door",
-        payload=cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes(),
-        appended_at_ms=1_000 + seq,
-        headers=parse_frame_headers(list(encode(sent))),
-        raws=(),
-    )
-    endings = Endings(lambda record: None)
-    prepared = step.prepare([record], endings)
-    assert prepared is not None
-    step.infer(prepared, endings)
-    (result,) = endings.build(LoopStats(), 0).results
-    message = parse_result(result.headers, result.value).result
-    assert isinstance(message, PeopleResult)
-    return [person.identity.status for person in message.people]
+@pytest.fixture
+def statuses(play: Callable[..., PeopleResult]) -> Callable[[PerceptionStep, int], list[str]]:
+    def told(step: PerceptionStep, seq: int) -> list[str]:
+        return [person.identity.status for person in play(step, seq, appended_at_ms=1_000 + seq).people]
+
+    return told
 
 
-def test_an_outage_is_made_up_for(server: LocalValkey) -> None:
+def test_an_outage_is_made_up_for(server: LocalValkey, statuses: Callable[[PerceptionStep, int], list[str]]) -> None:
     config = GalleryConfig(url=server.url, stale_after_s=1.0, timeout_s=0.5, connect_timeout_s=0.5)
     with GalleryStore(config) as store, GalleryIndex(config) as index:
         store.create("lobby", dimension=8, epoch=EPOCH, threshold=0.6)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.config import PerceptionConfig, StreamRule
-from actors.endings import Endings
 from actors.metrics import LoopStats
 from actors.perception import PerceptionNetworks, PerceptionStep
 from actors.pictures import CropTooSmallError, PersonEmbedder
@@ -27,10 +25,7 @@ from gallery.store import GalleryStore
 from models.detection import Detections
 from models.engine import EngineConfig
 from models.reid import EmptyBoxError
-from streams.cloudevents import parse_result
-from streams.headers import FrameCodec, SentFrameHeaders, encode, parse_frame_headers
 from streams.messages import PeopleResult
-from streams.records import FrameRecord, Origin
 
 pytestmark = pytest.mark.services
 EPOCH = "net-1"
@@ -81,7 +76,7 @@ class AdaAndADot:
         return np.stack([ADA] * sum(map(len, boxes)))
 
 
-def test_a_stream_tells_of_it_and_goes_on(valkey: str) -> None:
+def test_a_stream_tells_of_it_and_goes_on(valkey: str, play: Callable[..., PeopleResult]) -> None:
     gallery, networks = f"lobby-{uuid4().hex}", AdaAndADot()
     config = GalleryConfig(url=valkey)
     with GalleryStore(config) as store:
@@ -92,7 +87,7 @@ def test_a_stream_tells_of_it_and_goes_on(valkey: str) -> None:
             rule = StreamRule(compute=("people", "identities"), gallery=gallery, freshness="all")
             both = PerceptionNetworks(networks, networks, SimpleNamespace(), EPOCH)  # type: ignore[arg-type]
             step = PerceptionStep(PerceptionConfig(streams=(rule,)), both, index, LoopStats())
-            results = [played(step, seq) for seq in range(4)]
+            results = [play(step, seq) for seq in range(4)]
         store.remove_gallery(gallery)
     for result in results:
         dot, ada = result.people
@@ -100,27 +95,3 @@ def test_a_stream_tells_of_it_and_goes_on(valkey: str) -> None:
         assert (ada.identity.status, ada.identity.name, ada.identity.unreadable) == ("known", "Ada", None)
     assert networks.embedded == 4
     assert {person.track_id for person in results[-1].people} == {0, 1}
-
-
-def played(step: PerceptionStep, seq: int) -> PeopleResult:
-    sent = SentFrameHeaders(
-        codec=FrameCodec.PNG, seq=seq, captured_at_ns=time.time_ns(), width=64, height=48, keyframe=True
-    )
-    record = FrameRecord(
-        origin=Origin("foveal.frames", 0, seq),
-        part_offsets=(seq,),
-        stream_id="door",
-        payload=cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes(),
-        appended_at_ms=1_000,
-        headers=parse_frame_headers(list(encode(sent))),
-        raws=(),
-    )
-    endings = Endings(lambda record: None)
-    prepared = step.prepare([record], endings)
-    assert prepared is not None
-    step.infer(prepared, endings)
-    batch = endings.build(LoopStats(), 0)
-    assert not batch.deadletters
-    message = parse_result(batch.results[0].headers, batch.results[0].value).result
-    assert isinstance(message, PeopleResult)
-    return message

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from actors.config import PerceptionConfig, StreamRule
-from actors.endings import Endings
 from actors.metrics import LoopStats
 from actors.perception import PerceptionNetworks, PerceptionStep
 from gallery.schema import Match
 from models.detection import Detections
-from streams.cloudevents import parse_result
-from streams.headers import FrameCodec, SentFrameHeaders, encode, parse_frame_headers
 from streams.messages import PeopleResult
-from streams.records import FrameRecord, Origin
 
 FPS, MEETS, FRAMES = 25, range(20, 25), 50
 ADA, BOB = np.eye(16, dtype=np.float32)[:2]
@@ -49,45 +44,19 @@ class Meeting:
         return [Match("unknown")] * len(embeddings)
 
 
-def test_a_split_is_told_once_with_the_new_number() -> None:
+def test_a_split_is_told_once_with_the_new_number(play: Callable[..., PeopleResult]) -> None:
     meeting = Meeting()
     rule = StreamRule(compute=("people", "identities"), freshness="all")
     networks = PerceptionNetworks(meeting, meeting, SimpleNamespace(), "none")  # type: ignore[arg-type]
     index = SimpleNamespace(available=True, match=meeting.match)
     step = PerceptionStep(PerceptionConfig(streams=(rule,)), networks, index, LoopStats())  # type: ignore[arg-type]
-    results = [played(step, meeting, number) for number in range(FRAMES)]
+    results = []
+    for meeting.frame in range(FRAMES):
+        at_ns = 10**18 + round(meeting.frame / FPS * 1e9)
+        results.append(play(step, meeting.frame, captured_at_ns=at_ns))
     [(at, split)] = [(number, split) for number, result in enumerate(results) for split in result.splits]
     assert MEETS.stop < at < MEETS.stop + 15
     before = {person.track_id for result in results[5:20] for person in result.people}
     after = {person.track_id for result in results[at:] for person in result.people}
     assert before == {split.track_id}
     assert after == {split.new_track_id}
-
-
-def played(step: PerceptionStep, meeting: Meeting, number: int) -> PeopleResult:
-    meeting.frame = number
-    sent = SentFrameHeaders(
-        codec=FrameCodec.PNG,
-        seq=number,
-        captured_at_ns=10**18 + round(number / FPS * 1e9),
-        width=64,
-        height=48,
-        keyframe=True,
-    )
-    record = FrameRecord(
-        origin=Origin("foveal.frames", 0, number),
-        part_offsets=(number,),
-        stream_id="door",
-        payload=cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes(),
-        appended_at_ms=1_000,
-        headers=parse_frame_headers(list(encode(sent))),
-        raws=(),
-    )
-    endings = Endings(lambda record: None)
-    prepared = step.prepare([record], endings)
-    assert prepared is not None
-    step.infer(prepared, endings)
-    [result] = endings.build(LoopStats(), 0).results
-    message = parse_result(result.headers, result.value).result
-    assert isinstance(message, PeopleResult)
-    return message
