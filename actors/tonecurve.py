@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,9 +44,11 @@ class AutoExposure:
 
 def to_display(linear_rgb: NDArray[np.float32], exposure: float) -> NDArray[np.uint8]:
     """float32 [H, W, 3] linear RGB -> uint8 [H, W, 3] BGR, sRGB."""
-    scaled = np.clip(linear_rgb * np.float32(exposure), 0, 1)
-    steps = (scaled * (TABLE_SIZE - 1) + 0.5).astype(np.uint16)
-    return np.ascontiguousarray(_SRGB[steps][..., ::-1])
+    white = TABLE_SIZE - 1
+    scaled = linear_rgb * np.float32(exposure * white)
+    cv2.threshold(scaled, white, 0, cv2.THRESH_TRUNC, dst=scaled)
+    steps = cv2.addWeighted(scaled, 1, scaled, 0, 0, dtype=cv2.CV_16U)  # rounds, and takes what is negative as 0
+    return np.asarray(_SRGB.take(cv2.cvtColor(steps, cv2.COLOR_RGB2BGR)), np.uint8)
 
 
 def _srgb_table() -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import openvino as ov
 
 from models.engine.base import Arrays, Collect, Engine, EngineInfo
 from models.engine.config import CompilerName, EngineConfig, Precision
+from models.engine.recycle import Recycler
 from models.engine.shapes import ShapeProfile
 from models.errors import BuildError, EngineError
 from models.spec import TensorSpec
@@ -116,6 +117,7 @@ class OpenVinoEngine(Engine):
         self._ports = {name: index for index, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._fixed = not any(port.partial_shape.is_dynamic for port in compiled.outputs)
         self._free: list[ov.InferRequest] = []
+        self._memory = Recycler()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -137,7 +139,7 @@ class OpenVinoEngine(Engine):
         own: Arrays = {}
         for tensor in self.outputs:
             port = request.model_outputs[self._ports[tensor.name]]
-            own[tensor.name] = np.empty(tuple(port.shape), port.element_type.to_dtype())
+            own[tensor.name] = self._memory.take(tuple(port.shape), port.element_type.to_dtype())
             request.set_tensor(port, ov.Tensor(own[tensor.name], shared_memory=True))
         return own
 

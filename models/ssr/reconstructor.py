@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.engine.recycle import Recycler
 from models.errors import InputShapeError
 from models.ssr.carry import SURFACE, carry, prepare
 from models.ssr.history import History
@@ -27,6 +28,8 @@ FRAME_CHANNELS, HISTORY_CHANNELS = 15, 8
 EMPTY = 1e-8
 SHARED_ROWS = 32
 """Smaller pictures are done before another thread wakes."""
+CACHED_PIXELS = 1 << 15
+"""So many are laid out or put together at a time: what passes between two steps stays in the processor's cache."""
 Planes = Mapping[str, NDArray[Any]]
 
 
@@ -40,6 +43,7 @@ class Reconstructor:
         self._engine = engine
         self._limit_hw = limit_hw or largest_hw(engine)
         self._kept: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._memory = Recycler()
         self._lock = threading.Lock()
         self._halves = _two_threads()
         prepare()
@@ -91,20 +95,41 @@ class Reconstructor:
         pictures, layers = outputs["radiance"], outputs["history_out"]
         results = []
         for index, (past, (radiance_scale, depth_scale, mean)) in enumerate(zip(kept, scales, strict=True)):
-            picture = cv2.merge([np.ascontiguousarray(layer) for layer in pictures[index, :, :height, :width]])
-            picture *= np.float32(1 / radiance_scale)
+            picture = self._put_together(pictures[index, :, :height, :width], 1 / radiance_scale)
             count = 1 if past is None else past.history_frames + 1
-            surface = inputs[index, SURFACE]  # a copy: the memory is used again
+            surface = self._surface_of(inputs[index])
             history = History(layers[index], surface, (width, height), radiance_scale, depth_scale, mean, count)
-            results.append((np.asarray(picture, np.float32), history))
+            results.append((picture, history))
         return results
 
     def _lay_out(self, planes: Planes, radiance_scale: float, depth_scale: float, out: NDArray[np.float32]) -> None:
-        def lay_out(rows: range) -> None:
-            part = {name: values[rows.start : rows.stop] for name, values in planes.items()}
-            frame_tensor(part, radiance_scale, depth_scale, out=out[:, rows.start : rows.stop])
+        def lay_out(rows: slice) -> None:
+            part = {name: values[rows] for name, values in planes.items()}
+            frame_tensor(part, radiance_scale, depth_scale, out=out[:, rows])
 
-        self._on_two_threads(lay_out, out.shape[1])
+        self._on_two_threads(_by_parts(lay_out, out.shape[2]), out.shape[1])
+
+    def _put_together(self, layers: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+        """[3, H, W] times a factor as [H, W, 3]."""
+        picture = self._memory.take((*layers.shape[1:], 3))
+
+        def put_together(rows: slice) -> None:
+            cv2.merge([np.ascontiguousarray(layer) for layer in layers[:, rows]], picture[rows])
+            picture[rows] *= np.float32(factor)
+
+        self._on_two_threads(_by_parts(put_together, layers.shape[2]), layers.shape[1])
+        return picture
+
+    def _surface_of(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A copy: the frame's memory is used again."""
+        surface = self._memory.take((len(SURFACE), *frame.shape[1:]))
+
+        def copy(rows: range) -> None:
+            for target, channel in zip(surface, SURFACE, strict=True):
+                target[rows.start : rows.stop] = frame[channel, rows.start : rows.stop]
+
+        self._on_two_threads(copy, frame.shape[1])
+        return surface
 
     def _carry(
         self,
@@ -135,6 +160,17 @@ class Reconstructor:
             frames = np.empty((count, FRAME_CHANNELS, rows, columns), np.float32)
             self._kept = frames, np.empty((count, HISTORY_CHANNELS, rows, columns), np.float32)
         return self._kept[0][:count], self._kept[1][:count]
+
+
+def _by_parts(work: Callable[[slice], object], width: int) -> Callable[[range], None]:
+    """Work on a range of rows as work on a few rows after the other."""
+    step = max(1, CACHED_PIXELS // width)
+
+    def run(rows: range) -> None:
+        for first in range(rows.start, rows.stop, step):
+            work(slice(first, min(first + step, rows.stop)))
+
+    return run
 
 
 def _two_threads() -> ThreadPoolExecutor:
