@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from actors.config import PerceptionConfig, StreamRule
 from actors.events import PersonSeen
+from actors.metrics import LoopStats
+from actors.perception import PerceptionNetworks, PerceptionStep
 from actors.steady import SteadyPeople
+from gallery.schema import Match
+from models.detection import Detections
+from streams.messages import PeopleResult
 
 EVERY_S, FRAME_S, NEW_SCORE = 0.2, 0.04, 0.4
 VECTOR = np.eye(1, 8, dtype=np.float32)[0]
@@ -79,3 +89,43 @@ def test_who_is_tracked_as_another_gets_nobodys_embedding() -> None:
     steady.carry([one])
     assert one.embedding is None
     assert one.before is None
+
+
+class Standing:
+    """One person who stands there, and what the networks and the gallery are asked."""
+
+    long_side = 64
+
+    def __init__(self) -> None:
+        self.embedded: list[int] = []
+        self.matched: list[np.ndarray] = []
+
+    def detect(self, images: Sequence[Any], sizes: Sequence[Any]) -> list[Detections]:
+        boxes, scores = np.array([[10, 0, 30, 44]], np.float32), np.full(1, 0.9, np.float32)
+        return [Detections(boxes, scores, np.zeros(1, np.int64), np.full((1, 5, 2), np.nan, np.float32))]
+
+    def embed(self, images: Sequence[Any], boxes: Sequence[Any]) -> np.ndarray:
+        self.embedded.append(sum(map(len, boxes)))
+        return np.repeat(VECTOR[None], self.embedded[-1], axis=0)
+
+    def match(self, embeddings: np.ndarray, gallery: str, *, epoch: str) -> list[Match]:
+        self.matched.append(embeddings)
+        return [Match("unknown")] * len(embeddings)
+
+
+@pytest.mark.parametrize(("every_s", "share"), [(0.0, 1.0), (0.2, 0.2)])
+def test_a_step_embeds_at_intervals_and_asks_the_gallery_of_each_frame(
+    play: Callable[..., PeopleResult], every_s: float, share: float
+) -> None:
+    asked, frames = Standing(), 100
+    rule = StreamRule(compute=("people", "identities"), freshness="all")
+    config = PerceptionConfig(streams=(rule,), embed_every_s=every_s)
+    networks = PerceptionNetworks(asked, asked, SimpleNamespace(), "none")  # type: ignore[arg-type]
+    index = SimpleNamespace(available=True, match=asked.match)
+    step = PerceptionStep(config, networks, index, LoopStats())  # type: ignore[arg-type]
+    results = [play(step, seq, captured_at_ns=10**18 + round(seq * FRAME_S * 1e9)) for seq in range(frames)]
+    assert sum(asked.embedded) == pytest.approx(share * frames, abs=8)  # each frame until the person is known well
+    assert len(asked.matched) == frames
+    assert all((vectors == VECTOR).all() for vectors in asked.matched)
+    assert all(one.identity.status == "unknown" for result in results for one in result.people)
+    assert len({one.track_id for result in results[5:] for one in result.people}) == 1
