@@ -54,6 +54,9 @@ class GalleryConfig(BaseModel):
         default=30 * 86_400, gt=0, description="how long the audit trail outlives its gallery"
     )
     storage: Literal["float32", "float16"] = "float32"
+    query_index: bool = Field(
+        default=True, description="where the server has a query engine, new galleries are indexed for it"
+    )
     crop_key: SecretStr | None = Field(
         default=None, description="encrypts kept crops; made by `foveal gallery crop-key`"
     )

@@ -41,6 +41,11 @@ class GalleryKeys:
         return f"{self.prefix}meta"
 
     @property
+    def vectors_prefix(self) -> str:
+        """What the key of each vector of the gallery begins with."""
+        return f"{self.prefix}vector:"
+
+    @property
     def log(self) -> str:
         """Stream: one entry a change, numbered by `seq` without gaps; never an embedding or a name."""
         return f"{self.prefix}log"

@@ -24,6 +24,7 @@ from gallery.errors import (
     UnknownGalleryError,
 )
 from gallery.keys import REGISTER, GalleryKeys, check_identity_id
+from gallery.queryindex import drop_embeddings_index, index_embeddings
 from gallery.schema import (
     Calibration,
     Enrolment,
@@ -89,6 +90,8 @@ class GalleryStore(GalleryServer):
                     f"gallery: expected a new name, got {gallery!r}, which has dimension {info.dimension} and epoch "
                     f"{info.epoch!r}; take another name, or remove it by `foveal gallery remove {gallery}`"
                 )
+        with named_errors(self.config):
+            index_embeddings(self, info)
         return info
 
     def list_galleries(self) -> list[GalleryInfo]:
@@ -295,6 +298,7 @@ class GalleryStore(GalleryServer):
                     raise
         self._purge(keys)
         with named_errors(self.config):
+            drop_embeddings_index(self, gallery)
             self.client.srem(REGISTER, gallery)
 
     def record_sightings(self, gallery: str, batch: Sequence[Sighting]) -> SightingsRecorded:

@@ -18,7 +18,7 @@ E = np.eye(8, dtype=np.float32)
 
 
 def test_any_redis_client_reads_a_gallery_as_documented(valkey: str, capsys: pytest.CaptureFixture[str]) -> None:
-    section = PAGE.read_text(encoding="utf-8").split("### From any Redis client")[1].split("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").split("### From any Redis client")[1].split("\n##")[0]
     blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert len(blocks) == 5
     with GalleryStore(GalleryConfig(url=valkey), who="docs") as store:
