@@ -125,6 +125,7 @@ def _told(done: Any, before: str, moved: Reembedded | None) -> dict[str, Any]:
         "verdict": done.verdict.described(),
         "learned_from": done.learned_from,
         "steps": done.steps,
+        "share": done.share,
         "rounds": list(done.rounds),
         "gallery": None if moved is None else moved.model_dump(),
     }

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine import EngineConfig, load_engine
-from models.reid.embedder import Embedder
+from models.engine import EngineConfig
+from models.reid.network import EmbedderNet
 from models.reid.spec import REID_NANO
-from models.sites import embedder_spec, next_network
-from models.spec import ModelSpec
-from training.reid.adaptation import adapt_site
-from training.reid.adapter import AdaptConfig
+from models.sites import next_network
+from training.export import load_network
+from training.reid.adaptation import adapt_site, mixed
+from training.reid.adapter import AdaptConfig, Adapted, adapt, embed_crops
 from training.reid.data import CropSet, development_split, read_crops
 from training.reid.protocol import market_metrics, query_indices
 from training.reid.site import SiteCrops
@@ -36,10 +36,11 @@ LOOK_SEED = 500
 def try_adapting(
     data: Path, run: Path, look: str, config: AdaptConfig, *, known_people: bool = False
 ) -> dict[str, Any]:
-    """Adapt to a site of that look; mAP and Rank-1 before and after, at the site and elsewhere, and the verdict.
+    """Adapt to a site of that look; mAP and Rank-1 at the site and elsewhere, and the verdict.
 
-    `elsewhere` are the judged people as Market-1501 shows them. `known_people` takes 120 of the training identities
-    in the place of the held-out ones: to choose by. Raises: FileNotFoundError, NoCropsError, what `adapt_site` raises.
+    Before, as learned, and after: what was judged, whether it was accepted or not. `elsewhere` are the judged people
+    as Market-1501 shows them. `known_people` takes 120 of the training identities in the place of the held-out ones:
+    to choose by. Raises: FileNotFoundError, NoCropsError, what `adapt_site` raises.
     """
     known, held_out = development_split(read_crops(data, REID_NANO.input.size_wh))
     people = development_split(known, 2 * SITE_IDENTITIES)[1] if known_people else held_out
@@ -53,23 +54,28 @@ def try_adapting(
         (run / "progress.json").write_text(json.dumps({"progress": round(progress, 3), **row}), encoding="utf-8")
 
     run.mkdir(parents=True, exist_ok=True)
-    done = adapt_site(pictures, REID_NANO, new, config, engine, tell)
+    learned: list[Adapted] = []
+
+    def learn(*given: Any) -> Adapted:
+        learned.append(adapt(*given))
+        return learned[0]
+
+    done = adapt_site(pictures, REID_NANO, new, config, engine, tell, learn=learn)
+    network = mixed(load_network(EmbedderNet(), REID_NANO), learned[0].network, done.share)
+    shipped = load_network(EmbedderNet(), REID_NANO)
     found: dict[str, Any] = {
         "look": look,
         "people": "known" if known_people else "held out",
         "network": done.network,
         "learned_from": done.learned_from,
         "steps": done.steps,
+        "share": done.share,
         "rounds": [done.rounds[0], done.rounds[-1]],
         "verdict": done.verdict.described(),
-        "site_before": _market(REID_NANO, judged, engine),
     }
-    if done.network is not None:
-        adapted = embedder_spec(done.network, run)
-        found["site_after"] = _market(adapted, judged, engine)
-        if look != LOOKS[0]:
-            found["elsewhere_before"] = _market(REID_NANO, elsewhere, engine)
-            found["elsewhere_after"] = _market(adapted, elsewhere, engine)
+    for place, crops in (("site", judged), *((("elsewhere", elsewhere),) if look != LOOKS[0] else ())):
+        for when, one in (("before", shipped), ("learned", learned[0].network), ("after", network)):
+            found[f"{place}_{when}"] = _market(one, crops)
     return found
 
 
@@ -91,9 +97,8 @@ def _seen(crops: CropSet, look: str) -> NDArray[np.uint8]:
     return out
 
 
-def _market(spec: ModelSpec, crops: CropSet, engine: EngineConfig) -> dict[str, float]:
-    with load_engine(spec, engine, from_uint8=True) as loaded:
-        embeddings = Embedder(loaded, spec).embed_crops(crops.images)
+def _market(network: EmbedderNet, crops: CropSet) -> dict[str, float]:
+    embeddings = embed_crops(network, crops.images)
     queries = query_indices(crops.names, crops.identities, crops.cameras)
     scores = market_metrics(embeddings, crops.identities, crops.cameras, queries)
     return {name: round(scores[name], 2) for name in ("mAP", "rank1", "queries")}

@@ -1,12 +1,18 @@
-"""From a site's pictures to a network that may serve there: hold back, learn, export, judge, and only then keep it."""
+"""From a site's pictures to a network that may serve there: hold back, learn, export, judge, and only then keep it.
+
+What is judged lies between the network before and the one that has learned (Wortsman et al., CVPR 2022, section 3): so
+near to the learned one as drawn figures allow.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +27,15 @@ from models.reid.network import EmbedderNet
 from models.reid.spec import REID_NANO
 from models.spec import ModelSpec
 from training.export import export, load_network
-from training.reid.adapter import AdaptConfig, Adapted, adapt
-from training.reid.judging import Embed, Verdict, judge
-from training.reid.site import SiteCrops, hold_back
+from training.reid.adapter import AdaptConfig, Adapted, adapt, embed_crops
+from training.reid.judging import MOST_LOSS, Embed, Verdict, figures_precision, judge
+from training.reid.site import SiteCrops, hold_back, neighbours
 
-__all__ = ["Adaptation", "adapt_site"]
+__all__ = ["Adaptation", "adapt_site", "mixed"]
 
-Learn = Callable[[EmbedderNet, NDArray[np.uint8], AdaptConfig, Callable[[float, dict[str, float]], None]], Adapted]
+Said = Callable[[float, dict[str, float]], None]
+Learn = Callable[[EmbedderNet, NDArray[np.uint8], Sequence[str], AdaptConfig, Said], Adapted]
+SHARES = (1.0, 0.75, 0.5, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class Adaptation:
     verdict: Verdict
     learned_from: int
     steps: int
+    share: float
+    """Of the learned weights in those that were judged."""
     rounds: tuple[dict[str, float], ...]
 
 
@@ -47,7 +57,7 @@ def adapt_site(
     new: ModelSpec,
     config: AdaptConfig,
     engine: EngineConfig,
-    said: Callable[[float, dict[str, float]], None] = lambda progress, row: None,
+    said: Said = lambda progress, row: None,
     *,
     learn: Learn = adapt,
 ) -> Adaptation:
@@ -57,14 +67,18 @@ def adapt_site(
     Raises: NotEnoughToJudgeError and NoClustersError where the site's pictures are too few, and the errors of engines.
     """
     learned, held = hold_back(site)
+    config = dataclasses.replace(config, near=neighbours(site))
     network = load_network(EmbedderNet(), now)
-    adapted = learn(network, learned.images, config, said)
+    adapted = learn(network, learned.images, learned.cameras, config, said)
+    shipped = network if now.stem == REID_NANO.stem else load_network(EmbedderNet(), REID_NANO)
+    share, drawn_back = _as_figures_allow(network, adapted.network, shipped)
     with tempfile.TemporaryDirectory() as folder:
         candidate = dataclasses.replace(new, folder=Path(folder))
         width, height = now.input.size_wh
         example = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
-        told = {"from": now.stem, "pictures": len(learned), "steps": adapted.steps, "config": asdict(config)}
-        export(adapted.network, candidate, [example], metrics={"adaptation": told | {"rounds": list(adapted.rounds)}})
+        told = {"from": now.stem, "pictures": len(learned), "steps": adapted.steps, "share": share}
+        told |= {"config": asdict(config), "rounds": list(adapted.rounds)}
+        export(drawn_back, candidate, [example], metrics={"adaptation": told})
         verdict = _judged(held, now, candidate, engine)
         if verdict.accepted:
             _keep(candidate, new, verdict)
@@ -73,8 +87,31 @@ def adapt_site(
         verdict=verdict,
         learned_from=len(learned),
         steps=adapted.steps,
+        share=share,
         rounds=adapted.rounds,
     )
+
+
+def mixed(before: EmbedderNet, learned: EmbedderNet, share: float) -> EmbedderNet:
+    """A network of weights between two: `share` of the learned ones."""
+    found, was = copy.deepcopy(learned), before.state_dict()
+    found.load_state_dict(
+        {
+            name: torch.lerp(was[name], value, share) if value.dtype.is_floating_point else value
+            for name, value in learned.state_dict().items()
+        }
+    )
+    return found
+
+
+def _as_figures_allow(before: EmbedderNet, learned: EmbedderNet, shipped: EmbedderNet) -> tuple[float, EmbedderNet]:
+    """The largest share of the learned weights by which figures lose no more than they may, and the network of it."""
+    least = figures_precision(functools.partial(embed_crops, shipped)) - MOST_LOSS
+    for share in SHARES:
+        network = mixed(before, learned, share)
+        if figures_precision(functools.partial(embed_crops, network)) >= least:
+            break
+    return share, network
 
 
 def _judged(held: SiteCrops, now: ModelSpec, candidate: ModelSpec, engine: EngineConfig) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,9 @@ from training.reid.centres import (
     clustering_loss,
     reconstruction_loss,
 )
-from training.reid.clusters import ALONE, find_clusters
+from training.reid.clusters import ALONE, centred, find_clusters
 
-__all__ = ["AdaptConfig", "Adapted", "NoClustersError", "adapt"]
+__all__ = ["AdaptConfig", "Adapted", "NoClustersError", "adapt", "embed_crops"]
 
 SIZE_HW = (128, 64)
 SHARPNESS = 16.0  # of the classifier's logits
@@ -56,6 +56,7 @@ class AdaptConfig:
     reconstruction_weight: float = 0.1
     heat: float = 0.1
     cut: float = 0.7
+    near: int = 20
     ema_decay: float = 0.99
     seed: int = 3
     threads: int = 1
@@ -73,16 +74,19 @@ class Adapted:
 def adapt(
     network: EmbedderNet,
     crops_bgr: NDArray[np.uint8],
+    cameras: Sequence[str],
     config: AdaptConfig,
     said: Callable[[float, dict[str, float]], None] = lambda progress, row: None,
 ) -> Adapted:
-    """Learn from crops uint8 [N, 128, 64, 3] BGR alone. `said` hears progress (0 to 1) and the last round.
+    """Learn from crops uint8 [N, 128, 64, 3] BGR alone, and which camera took each.
+
+    `said` hears progress (0 to 1) and the last round.
 
     Raises: NoClustersError.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    learner = _Adapter(network, torch.from_numpy(crops_bgr), config)
+    learner = _Adapter(network, torch.from_numpy(crops_bgr), cameras, config)
     rounds: list[dict[str, float]] = []
     limit_s = 60 * config.minutes
     while learner.spent_s < limit_s:
@@ -98,11 +102,21 @@ def adapt(
     return Adapted(learner.average, learner.steps, tuple(rounds))
 
 
+@torch.inference_mode()
+def embed_crops(network: EmbedderNet, crops_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Embeddings [N, 512], unit norm, of crops uint8 [N, 128, 64, 3] BGR, without an engine."""
+    network = network.eval()
+    images = torch.from_numpy(crops_bgr)
+    starts = range(0, len(images), EMBED_AT_A_TIME)
+    batches = (normalize_crops(images[start : start + EMBED_AT_A_TIME]) for start in starts)
+    return torch.cat([network(one.to(memory_format=torch.channels_last)) for one in batches]).numpy()
+
+
 class _Adapter:
     """The network, its running average, the classifier of clusters and the decoder."""
 
-    def __init__(self, network: EmbedderNet, images: Tensor, config: AdaptConfig) -> None:
-        self.config, self.images = config, images
+    def __init__(self, network: EmbedderNet, images: Tensor, cameras: Sequence[str], config: AdaptConfig) -> None:
+        self.config, self.images, self.cameras = config, images, cameras
         self.network = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(self.network).eval()
         self.classifier = nn.Parameter(torch.zeros(1, EMBEDDING_DIM))
@@ -119,8 +133,9 @@ class _Adapter:
     def find_clusters(self) -> None:
         """Look at all pictures with the averaged network; the classifier starts at the clusters' centres."""
         began_s = time.process_time()
-        embeddings = _embed(self.average, self.images)
-        labels = find_clusters(embeddings.numpy(), self.config.cut)
+        embeddings = torch.from_numpy(embed_crops(self.average, self.images.numpy()))
+        looks = centred(embeddings.numpy(), self.cameras)
+        labels = find_clusters(looks, self.config.cut, self.config.near)
         self.members = [np.flatnonzero(labels == one) for one in range(int(labels.max(initial=ALONE)) + 1)]
         if len(self.members) < self.config.people:
             raise NoClustersError(
@@ -191,10 +206,3 @@ class _Adapter:
                 kept.lerp_(new, 1 - decay)
             else:
                 kept.copy_(new)
-
-
-@torch.inference_mode()
-def _embed(network: EmbedderNet, images: Tensor) -> Tensor:
-    starts = range(0, len(images), EMBED_AT_A_TIME)
-    batches = (normalize_crops(images[start : start + EMBED_AT_A_TIME]) for start in starts)
-    return torch.cat([network(one.to(memory_format=torch.channels_last)) for one in batches])

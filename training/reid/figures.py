@@ -7,6 +7,7 @@ anew from a seed: always the same, and of no site. Needs no torch.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -68,6 +69,7 @@ class _Camera:
     blur: float
 
 
+@functools.cache
 def drawn_people() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Crops uint8 [360, 128, 64, 3] BGR of 60 people by 6 cameras, and the number of person and camera of each."""
     generator = np.random.default_rng(SEED)
@@ -75,7 +77,10 @@ def drawn_people() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int
     people = [_person(generator) for _ in range(PEOPLE)]
     crops = [_view(person, camera, generator) for person in people for camera in cameras]
     numbers = np.arange(len(crops))
-    return np.stack(crops), numbers // CAMERAS, numbers % CAMERAS
+    drawn = np.stack(crops), numbers // CAMERAS, numbers % CAMERAS
+    for array in drawn:
+        array.flags.writeable = False  # they are the same for every caller
+    return drawn
 
 
 def _person(generator: np.random.Generator) -> _Person:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from training.reid.figures import drawn_people
 from training.reid.site import LEAST_PEOPLE, UNKNOWN, SiteCrops
 
-__all__ = ["Embed", "Verdict", "judge"]
+__all__ = ["MOST_LOSS", "Embed", "Verdict", "figures_precision", "judge"]
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Crops uint8 [N, 128, 64, 3] BGR to embeddings [N, D], unit norm."""
@@ -60,12 +60,7 @@ def judge(held: SiteCrops, now: Embed, new: Embed, shipped: Embed) -> Verdict:
     """
     across = sum(_has_cross_pair(held, person) for person in set(held.people)) >= LEAST_PEOPLE
     before, after = (_precisions(embed(held.images), held.people, held.cameras, across) for embed in (now, new))
-    figures, numbers, places = drawn_people()
-    people, cameras = tuple(map(str, numbers)), tuple(map(str, places))
-    drawn_before, drawn_after = (
-        100 * float(np.mean(list(_precisions(embed(figures), people, cameras, True).values())))
-        for embed in (shipped, new)
-    )
+    drawn_before, drawn_after = figures_precision(shipped), figures_precision(new)
     gains = 100 * np.array([after[person] - before[person] for person in sorted(before)])
     draws = np.random.default_rng(0).integers(0, len(gains), (DRAWS, len(gains)))
     chance = float((gains[draws].mean(axis=1) > 0).mean())
@@ -83,6 +78,13 @@ def judge(held: SiteCrops, now: Embed, new: Embed, shipped: Embed) -> Verdict:
         figures_shipped=round(drawn_before, 2),
         figures_after=round(drawn_after, 2),
     )
+
+
+def figures_precision(embed: Embed) -> float:
+    """mAP in percent on the drawn figures."""
+    figures, numbers, places = drawn_people()
+    people, cameras = tuple(map(str, numbers)), tuple(map(str, places))
+    return 100 * float(np.mean(list(_precisions(embed(figures), people, cameras, True).values())))
 
 
 def _why_not(site_before: float, site_after: float, chance: float, drawn_before: float, drawn_after: float) -> str:

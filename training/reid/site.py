@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NotEnoughToJudgeError", "SiteCrops", "hold_back"]
+__all__ = ["NotEnoughToJudgeError", "SiteCrops", "hold_back", "neighbours"]
 
 UNKNOWN = ""
 HELD_BACK = 1 / 3
 LEAST_PEOPLE = 12
 """Held back with two views or more: fewer cannot tell a better network from a worse one."""
 LEAST_TO_LEARN = 100
+FEWEST_NEAR, MOST_NEAR = 6, 20
 
 
 class NotEnoughToJudgeError(ValueError):
@@ -68,3 +69,12 @@ def hold_back(site: SiteCrops) -> tuple[SiteCrops, SiteCrops]:
             "(`foveal gallery provisional`)"
         )
     return site.take(learned), site.take(judged)
+
+
+def neighbours(site: SiteCrops) -> int:
+    """How many neighbours of a picture to look at: about as many as a person has pictures, here twice the median.
+
+    With too many, people of few pictures are taken together; 20 are those of Zhong et al., CVPR 2017.
+    """
+    counts = np.unique([person for person in site.people if person != UNKNOWN], return_counts=True)[1]
+    return int(np.clip(2 * np.median(counts), FEWEST_NEAR, MOST_NEAR)) if len(counts) else MOST_NEAR
