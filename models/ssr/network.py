@@ -10,8 +10,8 @@ warped previous output, albedo is divided out and multiplied back. What differs,
   linear samples is not darkened by their spread, as a mean of ln(1+x) is, and is independent of exposure.
 - The net sees a curve of roots where the paper has ln(1+x): OpenVINO takes 3 of 36 ms for logarithms.
 - The weights of the accumulator are found on 8x8 blocks; what was hidden is told pixel by pixel, without weights.
-- Channels are parted by `split`, and pyramids pooled part by part: OpenVINO then keeps the filters' layers apart, and
-  takes two thirds of the time that it takes with interleaved ones.
+- Channels are parted by `split`, once, and pyramids pooled part by part: OpenVINO then keeps the filters' layers apart,
+  and takes two thirds of the time that it takes with interleaved ones. A part of a part would be copied.
 - The caller warps the history and tests whether it shows the same surface, in float32 (`models.ssr.carry`): grid
   coordinates do not survive bf16.
 
@@ -79,16 +79,15 @@ class SsrNetwork(nn.Module):
         mask, albedo, normal, depth = frame[:, 3:4], frame[:, 4:7], frame[:, 7:10], frame[:, 12:13]
         base = base_colour(albedo)
         irradiance = frame[:, 0:3] * mask / base
-        past, agreement = history.split((KEPT_CHANNELS, 1), 1)
-        before = past[:, 4:7]
+        kept_sums, kept_count, before, agreement = history.split((3, 1, 3, 1), 1)
         near = depth / (1 + depth)
         shadow, transparent = frame[:, 10:11], frame[:, 11:12]
 
-        pooled = _tiles(torch.cat([irradiance, mask, past, normal, near, shadow], 1))
+        pooled = _tiles(torch.cat([irradiance, mask, kept_sums, kept_count, before, normal, near, shadow], 1))
         balance = self._balance(pooled)
         alpha = enlarge(balance, 8) * 2
-        count = past[:, 3:4] * alpha + mask * (2 - alpha)
-        accumulated = (past[:, 0:3] * alpha + irradiance * (2 - alpha)) / (count + 1e-4)
+        count = kept_count * alpha + mask * (2 - alpha)
+        accumulated = (kept_sums * alpha + irradiance * (2 - alpha)) / (count + 1e-4)
         alpha = enlarge(balance, 4) * 2
         fresh, traced, sums, kept, before1, _surface, shadow = pooled.split((3, 1, 3, 1, 3, 4, 1), 1)
         weight1 = kept * alpha + traced * (2 - alpha)

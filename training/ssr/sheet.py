@@ -43,7 +43,8 @@ def write_sheet(
             column.append(_note(column[1].shape[0], f"difference from the reference, times {LOUD}"))
         columns.append(np.vstack(column))
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.hstack(columns), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if file.suffix == ".jpg" else []
+    cv2.imwrite(str(file), np.hstack(columns), settings)
 
 
 def _places(reference: Picture) -> list[tuple[slice, slice]]:

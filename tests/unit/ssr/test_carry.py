@@ -82,6 +82,21 @@ def test_another_surface_is_dropped(change: dict[int, float]) -> None:
     np.testing.assert_allclose(came[:7, :, :10], _inside(scene["kept"])[:, :, :10], atol=1e-6)
 
 
+@pytest.mark.parametrize(("shift", "agreement"), [(0.5, 1.0), (0.1, 0.4)])
+def test_at_an_edge_only_the_pixels_of_the_same_surface_count(shift: float, agreement: float) -> None:
+    """Near on the left, far on the right; the picture moves by a part of a pixel, so look-ups at the edge have both."""
+    scene = _scene()
+    scene["surface"][3, :, 10:] = 4
+    scene["frame"][12, :, 10:] = 4
+    scene["frame"][12, :, 9] = 4  # the edge has moved: this pixel shows what the one to its right showed
+    scene["kept"][:, :, :10], scene["kept"][:, :, 10:] = 1, 5
+    scene["motion"][..., 0] = shift
+    came = _inside(carry(**scene))
+    np.testing.assert_allclose(came[:7, :, 9], 5 * agreement, rtol=1e-4)
+    np.testing.assert_allclose(came[7, :, 9], agreement, rtol=1e-4)
+    np.testing.assert_allclose(came[:7, :, 4], 1, rtol=1e-5)
+
+
 def test_rows_share_the_work() -> None:
     whole, parts = _scene(), _scene()
     carry(**whole)
