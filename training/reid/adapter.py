@@ -86,7 +86,7 @@ def adapt(
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    learner = _Adapter(network, torch.from_numpy(crops_bgr), cameras, config)
+    learner = _Adapter(network, torch.tensor(crops_bgr), cameras, config)
     rounds: list[dict[str, float]] = []
     limit_s = 60 * config.minutes
     while learner.spent_s < limit_s:
@@ -106,7 +106,7 @@ def adapt(
 def embed_crops(network: EmbedderNet, crops_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Embeddings [N, 512], unit norm, of crops uint8 [N, 128, 64, 3] BGR, without an engine."""
     network = network.eval()
-    images = torch.from_numpy(crops_bgr)
+    images = torch.tensor(crops_bgr)
     starts = range(0, len(images), EMBED_AT_A_TIME)
     batches = (normalize_crops(images[start : start + EMBED_AT_A_TIME]) for start in starts)
     return torch.cat([network(one.to(memory_format=torch.channels_last)) for one in batches]).numpy()
