@@ -87,7 +87,9 @@ def _draw_person(canvas: Image, person: Person, scale: int) -> None:
     elif identity.status == "unavailable":
         label, colour = f"{track}gallery unavailable", UNAVAILABLE
     else:
-        label = f"{track}unknown" if identity.status == "unknown" else f"{track}person {person.score:.2f}"
+        # Of a provisional identity's id the end, by which it can be told from others in the picture.
+        which = f"unknown {identity.provisional[-4:]}" if identity.provisional else "unknown"
+        label = f"{track}{which}" if identity.status == "unknown" else f"{track}person {person.score:.2f}"
         colour = UNKNOWN if person.track_id is None else TRACKS[person.track_id % len(TRACKS)]
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
     _label(canvas, label, x1, y1, colour)
