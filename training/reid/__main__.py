@@ -1,4 +1,4 @@
-"""`python -m training.reid train|export|evaluate|ablate|adapt-trial`."""
+"""`python -m training.reid train|export|mask|evaluate|ablate|adapt-trial`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,20 @@ def main() -> None:
         given = (arguments.data, arguments.run, arguments.look, adapting)
         print(json.dumps(try_adapting(*given, known_people=arguments.known_people)))
     elif arguments.command == "export":
+        from models.engine import EngineConfig
+        from training.reid.evaluate import export_mask
         from training.reid.export import export_run
         from training.reid.words import export_words
 
         record = export_run(arguments.run)
         print(json.dumps({"words": export_words(arguments.run, arguments.data, arguments.attributes)}))
+        print(json.dumps({"mask": str(export_mask(arguments.data, EngineConfig(compiler="openvino")))}))
         print(json.dumps({"weights": str(record.weights.path), **record.metrics["training"]}))
+    elif arguments.command == "mask":
+        from models.engine import EngineConfig
+        from training.reid.evaluate import export_mask
+
+        print(json.dumps({"mask": str(export_mask(arguments.data, EngineConfig(compiler="openvino")))}))
     else:
         from models.engine import EngineConfig
         from training.reid.evaluate import evaluate
@@ -88,6 +96,8 @@ def _parser(root: Path) -> argparse.ArgumentParser:
     exporting.add_argument("--run", type=Path, default=Path("runs/reid"))
     exporting.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
     exporting.add_argument("--attributes", type=Path, default=root / "reid" / "attributes.csv")
+    masking = commands.add_parser("mask", help="learn which bits a small gallery keeps, as `export` does")
+    masking.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
     testing = commands.add_parser("evaluate", help="the Market protocol; JSON on the last line")
     testing.add_argument(
         "--data", type=Path, help="tar or folder, every identity is tested (default: the split's 120 held-out ones)"

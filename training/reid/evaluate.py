@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from models.reid.spec import REID_NANO
 from models.reid.words import Words
 from models.spec import TensorSpec
 from training.reid.attributes import read_attributes
-from training.reid.codes import compact_codes
+from training.reid.codes import compact_codes, learn_mask, mask_path, read_mask
 from training.reid.data import JUNK_IDENTITY, CropSet, development_split, read_crops
 from training.reid.describing import attribute_accuracy, search_by_words
 from training.reid.protocol import market_metrics, query_indices
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "export_mask"]
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 PEER_SIZE_WH = (128, 256)
@@ -57,13 +58,14 @@ def evaluate(
     if held_out_only:
         _, crops = development_split(crops)
     embed = _ours(config, mirrored) if peer is None else _peer(peer, config)
-    embeddings = np.concatenate([embed(crops.images[i : i + BATCH]) for i in range(0, len(crops.images), BATCH)])
+    embeddings = _embeddings(embed, crops)
     queries = query_indices(crops.names, crops.identities, crops.cameras)
     found: dict[str, Any] = _rounded(market_metrics(embeddings, crops.identities, crops.cameras, queries))
     if rerank:
         again = market_metrics(embeddings, crops.identities, crops.cameras, queries, rerank=True)
         found["reranked"] = _rounded(again)
-    found["codes"] = compact_codes(embeddings, crops.identities, crops.cameras, queries)
+    mask = read_mask() if peer is None else None
+    found["codes"] = compact_codes(embeddings, crops.identities, crops.cameras, queries, mask)
     attributes = data.parent / "attributes.csv"
     if peer is None and attributes.is_file():
         told = read_attributes(attributes, crops.identities)
@@ -73,6 +75,18 @@ def evaluate(
         found["words"] = search_by_words(words, embeddings[known], crops.identities[known], told[known])
         found["groups"] = _by_group(embeddings, crops, queries, told)
     return found
+
+
+def export_mask(data: Path, config: EngineConfig) -> Path:
+    """Learn the binary mask of the network in use on the training identities, and write it beside the weights."""
+    crops, _ = development_split(read_crops(data, REID_NANO.input.size_wh))
+    mask = learn_mask(_embeddings(_ours(config, mirrored=False), crops), crops.identities)
+    mask_path().write_text(json.dumps(mask.tolist()) + "\n", encoding="utf-8")
+    return mask_path()
+
+
+def _embeddings(embed: Embed, crops: CropSet) -> NDArray[np.float32]:
+    return np.concatenate([embed(crops.images[i : i + BATCH]) for i in range(0, len(crops.images), BATCH)])
 
 
 def _by_group(

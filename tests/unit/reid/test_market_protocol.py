@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.reid.codes import compact_codes
+from training.reid.codes import compact_codes, learn_mask, read_mask
 from training.reid.data import NoCropsError, development_split, read_crops
 from training.reid.protocol import market_metrics, query_indices
 from training.reid.rerank import reciprocal_similarity
@@ -115,3 +115,25 @@ def test_codes_of_well_parted_people_lose_nothing() -> None:
     assert found["bits"]["bytes"] == 8
     assert found["bits"]["rank1"] > 90
     np.testing.assert_array_equal(rows, before)
+
+
+def test_a_mask_keeps_the_bits_that_tell_people_apart() -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((96, 64)).astype(np.float32)
+    # The odd ones are noise.
+    rows[:, ::2] += np.repeat(generator.standard_normal((12, 32)).astype(np.float32), 8, axis=0)
+    people = np.repeat(np.arange(1, 13), 8)
+    mask = learn_mask(rows, people, bits=32)
+    assert np.isin(mask, np.arange(0, 64, 2)).mean() > 0.9
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    found = compact_codes(rows, people, np.tile([1, 2], 48), np.arange(0, 96, 8), mask)
+    assert found["masked"]["bytes"] == 4
+    assert found["masked"]["mAP"] > found["bits"]["mAP"]
+
+
+def test_the_mask_of_the_network_in_use_is_there() -> None:
+    mask = read_mask()
+    assert mask is not None, "run `python -m training.reid mask`"
+    assert len(np.unique(mask)) == len(mask) == 256
+    assert mask.min() >= 0
+    assert mask.max() < 512
