@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import openvino as ov
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.reid.network import EMBEDDING_DIM, EmbedderNet
+from training.bookkeeping import follow, trains_in_half
 from training.reid.augment import augment_crops, normalize_crops
 from training.reid.centres import (
     CentreDecoder,
@@ -124,7 +124,7 @@ class _Adapter:
         self.members: list[NDArray[np.int64]] = []
         self.clustered = 0.0
         self.steps, self.spent_s = 0, 0.0
-        self._half = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._half = trains_in_half()
         self._generator = torch.Generator().manual_seed(config.seed)
         self._draw = np.random.default_rng(config.seed)
         trained = [one for one in (*self.network.parameters(), *self.decoder.parameters()) if one.requires_grad]
@@ -184,7 +184,7 @@ class _Adapter:
         self._optimizer.step()
         self._of_clusters.step()
         self.steps += 1
-        self._follow()
+        follow(self.average, self.network, min(config.ema_decay, (1 + self.steps) / (10 + self.steps)))
         self.spent_s += time.process_time() - began_s
         return np.array([loss.item(), metric.item(), clustering.item(), rebuilt.item()])
 
@@ -197,12 +197,3 @@ class _Adapter:
             firsts.append(some)
             seconds.append(np.roll(some, 1))
         return np.concatenate(firsts), np.concatenate(seconds)
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
-        for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
