@@ -15,7 +15,7 @@ LONG_SIDE = 416
 
 DETECTION_NANO = ModelSpec(
     name="detector-nano",
-    version=1,
+    version=2,
     paper="after Ge et al., YOLOX, 2021; assignment of Feng et al., TOOD, ICCV 2021",
     inputs=(
         TensorSpec(
