@@ -26,6 +26,9 @@ GREY = 127
 
 SMALLEST_PX = 16.0
 LEAST_INSIDE = 0.6
+NARROWEST, WIDEST = 0.6, 1.2
+"""Width over height of all but 5 and 1 % of labelled faces: a box at the frame's edge beyond it is the rest of a face."""
+EDGE_PX = 1.0
 GRID = 8
 LEAST_CONTRAST = 8.0
 LEAST_SHARPNESS = 0.006
@@ -91,6 +94,10 @@ def flaw_of_box(size_wh: tuple[int, int], box_xyxy: NDArray[np.float32]) -> str 
     inside_w, inside_h = min(right, size_wh[0]) - max(left, 0), min(bottom, size_wh[1]) - max(top, 0)
     if max(inside_w, 0) * max(inside_h, 0) < LEAST_INSIDE * width * height:
         return "out of frame"
+    cut_aside = left < EDGE_PX or right > size_wh[0] - EDGE_PX
+    cut_above_or_below = top < EDGE_PX or bottom > size_wh[1] - EDGE_PX
+    if (cut_aside and width < NARROWEST * height) or (cut_above_or_below and width > WIDEST * height):
+        return "out of frame"
     return None
 
 
@@ -99,7 +106,7 @@ def flaw_of_place(
 ) -> str | None:
     """ "out of frame" where less than LEAST_INSIDE of the aligned square is picture; None if enough is.
 
-    A detector's boxes end at the frame's edge, so only the landmarks tell that half of the face is beyond it.
+    A detector's boxes end at the frame's edge, so the landmarks tell that half of the face is beyond it.
     """
     turn, shift = _similarity(box_xyxy, landmarks_xy)
     steps = (np.arange(GRID) + 0.5) * TEMPLATE_SIDE / GRID

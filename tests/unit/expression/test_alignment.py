@@ -62,6 +62,10 @@ def test_beyond_the_frame_it_is_grey() -> None:
         ((10, 10, 24, 70), "too small"),
         ((70, 10, 130, 70), "out of frame"),
         ((200, 10, 260, 70), "out of frame"),
+        ((0, 10, 30, 70), "out of frame"),  # the right half of a face, and the upper half of one
+        ((10, 70, 60, 100), "out of frame"),
+        ((0, 10, 50, 70), None),
+        ((20, 10, 50, 70), None),  # narrow, as faces from aside are
         ((10, 10, 10, 70), "empty box"),
         ((60, 10, 10, 70), "empty box"),
         ((np.nan, 10, 60, 70), "empty box"),
