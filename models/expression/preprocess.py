@@ -27,7 +27,7 @@ GREY = 127
 SMALLEST_PX = 16.0
 LEAST_INSIDE = 0.6
 NARROWEST, WIDEST = 0.6, 1.2
-"""Width over height of all but 5 and 1 % of labelled faces: a box at the frame's edge beyond it is the rest of a face."""
+"""Width over height of all but 5 and 1 % of labelled faces; beyond it, at the frame's edge, is the rest of a face."""
 EDGE_PX = 1.0
 GRID = 8
 LEAST_CONTRAST = 8.0
