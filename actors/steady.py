@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actors.events import PersonSeen
+from models.tracking.association import box_iou
 
 __all__ = ["SteadyPeople"]
 
@@ -71,7 +71,7 @@ def _pairs(now: Sequence[_Look], before: Sequence[_Look]) -> list[tuple[_Look, _
     """Those of two frames who overlap well, and with anybody else far less."""
     if not now or not before:
         return []
-    iou = _iou(_boxes(now), _boxes(before))
+    iou = box_iou(*(np.stack([look.person.box_xyxy for look in looks]) for looks in (now, before)))
     found = []
     for row, column in enumerate(iou.argmax(1)):
         best = iou[row, column]
@@ -79,15 +79,3 @@ def _pairs(now: Sequence[_Look], before: Sequence[_Look]) -> list[tuple[_Look, _
         if best >= SAME_IOU and others <= OTHER_SHARE * best:
             found.append((now[row], before[column]))
     return found
-
-
-def _boxes(looks: Sequence[_Look]) -> NDArray[np.float32]:
-    return np.stack([one.person.box_xyxy for one in looks])
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [(some[:, 2:] - some[:, :2]).prod(1) for some in (a, b)]
-    iou: NDArray[np.float32] = shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-6)
-    return iou

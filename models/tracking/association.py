@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.tracking.appearance import CLEAN, Appearances, Person, covered_share
 from models.tracking.config import TrackingConfig
 
-__all__ = ["LikenessIoU"]
+__all__ = ["LikenessIoU", "box_iou"]
 
 NEAR = 0.7
 """With less overlap, looks bring nothing together here; who was lost is found by `Appearances`."""
@@ -43,7 +43,7 @@ class LikenessIoU:
 
     def compute(self, tracks: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Boxes [T, 4] of tracks and [N, 4] of detections -> [T, N] in 0..1."""
-        overlap = _overlap(tracks, boxes)
+        overlap = box_iou(tracks, boxes)
         if self._views is None or not len(tracks) or not len(boxes):
             return overlap
         people = {track.get_state_bbox().tobytes(): self._person(track.tracker_id) for track in self._tracker.tracks}
@@ -65,10 +65,11 @@ class LikenessIoU:
         return None if package_id < 0 or self._appearances is None else self._appearances.person_of(int(package_id))
 
 
-def _overlap(tracks: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    corner = np.maximum(tracks[:, None, :2], boxes[None, :, :2])
-    far = np.minimum(tracks[:, None, 2:], boxes[None, :, 2:])
+def box_iou(some: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Boxes xyxy [N, 4] and [M, 4] -> [N, M]."""
+    corner = np.maximum(some[:, None, :2], others[None, :, :2])
+    far = np.minimum(some[:, None, 2:], others[None, :, 2:])
     shared = np.clip(far - corner, 0, None).prod(axis=2)
-    areas = [(some[:, 2:] - some[:, :2]).prod(axis=1) for some in (tracks, boxes)]
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (some, others)]
     found: NDArray[np.float64] = shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
     return found
