@@ -9,11 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OUTPUTS_PER_POINT", "STRIDES", "DetectorNet"]
+__all__ = ["OUTPUTS_PER_POINT", "SIZES", "STRIDES", "DetectorNet"]
 
 STRIDES = (8, 16, 32)
 CLASSES = 2  # person, face
 OUTPUTS_PER_POINT = CLASSES + 4 + 10  # class logits, distances left, top, right, bottom; five landmarks (dx, dy)
+SIZES = {"nano": ((16, 32, 64, 96, 128), 48), "small": ((24, 48, 96, 144, 192), 64)}
+"""Channels of the stem and of strides 4 to 32, and of the neck."""
 
 
 class ConvBlock(nn.Sequential):
@@ -53,9 +55,9 @@ class DetectorNet(nn.Module):
     left, top, right, bottom in strides (not negative); five landmarks as (dx, dy) from the point's centre in strides.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 96, 128), neck: int = 48) -> None:
+    def __init__(self, size: str = "nano") -> None:
         super().__init__()
-        w0, w1, w2, w3, w4 = widths
+        (w0, w1, w2, w3, w4), neck = SIZES[size]
         self.neck_channels = neck
         self.stem = nn.Sequential(ConvBlock(3, w0, 3, 2), ConvBlock(w0, w1, 3, 2), CrossStage(w1, 1))
         self.stage8 = nn.Sequential(ConvBlock(w1, w2, 3, 2), CrossStage(w2, 2))

@@ -1,12 +1,13 @@
-"""The record of the detector."""
+"""The records of the detectors."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from models.spec import ModelSpec, Normalize, TensorSpec
 
-__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "LONG_SIDE", "PERSON", "STRIDES"]
+__all__ = ["CLASSES", "DETECTION_NANO", "DETECTION_SMALL", "DETECTORS", "FACE", "LONG_SIDE", "PERSON", "STRIDES"]
 
 PERSON, FACE = 0, 1
 CLASSES = ("person", "face")
@@ -40,3 +41,7 @@ DETECTION_NANO = ModelSpec(
     card="models/detection/README.md",
     normalize=Normalize(mean=(114.0, 114.0, 114.0), std=(58.0, 58.0, 58.0)),
 )
+
+DETECTION_SMALL = replace(DETECTION_NANO, name="detector-small", version=1)
+
+DETECTORS = {spec.name: spec for spec in (DETECTION_NANO, DETECTION_SMALL)}

@@ -14,7 +14,7 @@ __all__ = ["BOX_WEIGHT", "DetectionLoss", "ciou", "decode"]
 
 TOP_K = 10
 ALPHA, BETA = 0.5, 6.0
-BOX_WEIGHT, LANDMARK_WEIGHT = 5.0, 1.5
+BOX_WEIGHT, LANDMARK_WEIGHT = 5.0, 3.0
 
 
 def decode(points: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -72,39 +72,50 @@ class DetectionLoss:
     def _assign(
         self, logits: Tensor, found: Tensor, centres: Tensor, boxes: Tensor, classes: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Which object each point stands for (-1 none), and its soft score."""
-        iou = _iou(boxes, found)  # [N, M, A]
-        score = logits.sigmoid().gather(2, classes.unsqueeze(1).expand(-1, logits.shape[1], -1)).transpose(1, 2)
-        offsets = torch.cat(
-            (centres[None, None] - boxes[:, :, None, :2], boxes[:, :, None, 2:] - centres[None, None]), 3
-        )
-        inside = offsets.amin(3) > 0
+        """Which object each point stands for (-1 none), and its soft score: [N, A] each.
+
+        The objects of all pictures stand in one row of K, since padded lists would be mostly padding.
+        """
+        image, slot = (state == 1).nonzero(as_tuple=True)
+        boxes, kinds = boxes[image, slot], classes[image, slot]
+        iou = _iou(boxes, found[image])  # [K, A]
+        score = logits.sigmoid().transpose(1, 2)[image, kinds]
+        inside = _inside(centres, boxes)
         # A tiny box may hold no point's centre: its nearest points are taken then.
-        middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-        nearest = (centres[None, None] - middle[:, :, None]).abs().amax(3)
-        none_inside = ~inside.any(2, keepdim=True)
-        inside = inside | (none_inside & (nearest <= nearest.amin(2, keepdim=True) + 1e-3))
-        allowed = inside & (state == 1).unsqueeze(2)
+        nearest = (centres - (boxes[:, None, :2] + boxes[:, None, 2:]) / 2).abs().amax(2)
+        allowed = inside | (~inside.any(1, keepdim=True) & (nearest <= nearest.amin(1, keepdim=True) + 1e-3))
         metric = (score.pow(ALPHA) * (iou + 1e-4).pow(BETA)) * allowed
         # At the start no box fits: closeness to the middle breaks ties.
         metric = metric + allowed * 1e-12 / (1 + nearest)
-        top = metric.topk(TOP_K, 2)
-        chosen = torch.zeros_like(allowed).scatter(2, top.indices, top.values > 0) & allowed
-        contested = chosen.sum(1) > 1
-        best = (iou * chosen).argmax(1)
-        only_best = F.one_hot(best, boxes.shape[1]).transpose(1, 2).bool()
-        chosen = torch.where(contested.unsqueeze(1), chosen & only_best, chosen)
-        metric, iou = metric * chosen, iou * chosen
-        soft = metric / metric.amax(2, keepdim=True).clamp(min=1e-12) * iou.amax(2, keepdim=True)
-        target = torch.where(chosen.any(1), chosen.float().argmax(1), torch.full_like(best, -1))
-        return target, soft.amax(1)
+        top = metric.topk(TOP_K, 1)
+        chosen = torch.zeros_like(allowed).scatter(1, top.indices, top.values > 0) & allowed
+        # A point that several objects chose is the best one's.
+        fit = torch.where(chosen, iou, -1.0)
+        rows = image[:, None].expand_as(fit)
+        best = torch.full_like(logits[..., 0], -1.0).scatter_reduce(0, rows, fit, "amax")
+        owner = torch.full_like(best, -1, dtype=torch.long)
+        number, point = (chosen & (fit >= best[image])).nonzero(as_tuple=True)
+        owner[image[number], point] = number
+        metric = metric * (owner[image] == torch.arange(len(image))[:, None])
+        iou = iou * (metric > 0)
+        soft = metric / metric.amax(1, keepdim=True).clamp(min=1e-12) * iou.amax(1, keepdim=True)
+        target, given = torch.full_like(owner, -1), torch.zeros_like(best)
+        picture, point = (owner >= 0).nonzero(as_tuple=True)
+        number = owner[picture, point]
+        target[picture, point], given[picture, point] = slot[number], soft[number, point]
+        return target, given
 
     def _ignored(self, centres: Tensor, boxes: Tensor, classes: Tensor, state: Tensor, count: int) -> Tensor:
-        offsets = torch.cat(
-            (centres[None, None] - boxes[:, :, None, :2], boxes[:, :, None, 2:] - centres[None, None]), 3
-        )
-        inside = (offsets.amin(3) > 0) & (state == 0).unsqueeze(2)
-        return torch.stack([(inside & (classes == one).unsqueeze(2)).any(1) for one in range(count)], 2)
+        """Where a point lies in what is neither an object nor background: [N, A, count]."""
+        image, slot = (state == 0).nonzero(as_tuple=True)
+        inside = torch.zeros(len(boxes), count, len(centres), dtype=torch.int64)
+        inside.index_put_((image, classes[image, slot]), _inside(centres, boxes[image, slot]).long(), accumulate=True)
+        return (inside > 0).transpose(1, 2)
+
+
+def _inside(centres: Tensor, boxes: Tensor) -> Tensor:
+    """[A, 2], [K, 4] -> [K, A]."""
+    return torch.cat((centres - boxes[:, None, :2], boxes[:, None, 2:] - centres), 2).amin(2) > 0
 
 
 def _grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -117,15 +128,13 @@ def _grid(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.cat(centres), torch.cat(strides)
 
 
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """[N, M, 4], [N, A, 4] -> [N, M, A]."""
-    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
-    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(3)
-    areas = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(2)[:, :, None] + (b[..., 2:] - b[..., :2]).clamp(min=0).prod(2)[
-        :, None
-    ]
-    return shared / (areas - shared).clamp(min=1e-6)
+def _iou(boxes: Tensor, found: Tensor) -> Tensor:
+    """Each of [K, 4] with its own [K, A, 4] -> [K, A]."""
+    boxes = boxes[:, None]
+    sides = torch.minimum(boxes[..., 2:], found[..., 2:]) - torch.maximum(boxes[..., :2], found[..., :2])
+    shared = sides.clamp(min=0).prod(2)
+    areas = [(some[..., 2:] - some[..., :2]).clamp(min=0).prod(2) for some in (boxes, found)]
+    return shared / (areas[0] + areas[1] - shared).clamp(min=1e-6)
 
 
 def ciou(a: Tensor, b: Tensor) -> Tensor:

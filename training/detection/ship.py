@@ -9,23 +9,23 @@ import torch
 
 from models.detection.golden import GOLDEN, drawn_picture, summary
 from models.detection.network import DetectorNet
-from models.detection.spec import DETECTION_NANO
+from models.detection.spec import DETECTORS
 from training.detection.data import normalize_batch
 from training.export import export
 
 __all__ = ["ship"]
 
 
-def ship(run: Path) -> None:
-    """Write topology, weights and record of the detector; prints their digests."""
+def ship(run: Path, size: str) -> None:
+    """Write topology, weights and record of the detector of that size; prints their digests."""
     saved = torch.load(run / "checkpoint.pt", weights_only=True)
-    network = DetectorNet()
+    network = DetectorNet(size)
     network.load_state_dict(saved["averaged"])
     metrics = {
         "training": {"steps": saved["step"], "minutes": round(saved["spent_s"] / 60, 1)},
         GOLDEN: summary(_points(network)),
     }
-    print(export(network, DETECTION_NANO, (torch.zeros(2, 3, 96, 128),), metrics=metrics, bits=8))
+    print(export(network, DETECTORS[f"detector-{size}"], (torch.zeros(2, 3, 96, 128),), metrics=metrics, bits=8))
 
 
 @torch.inference_mode()

@@ -15,17 +15,18 @@ from torch import Tensor, nn
 
 from models.detection.network import DetectorNet
 from models.detection.peers import YoloxNano, YuNet
-from models.detection.spec import DETECTION_NANO
+from models.spec import ModelSpec
 from training.bookkeeping import follow, say, trains_in_half, write_checkpoint
 from training.detection.data import FACE, PERSON, Sample, augment, load_samples, normalize_batch
 from training.detection.distill import Distillation, Teacher
 from training.detection.loss import DetectionLoss
-from training.detection.teach import teach
+from training.detection.teach import teach, teach_landmarks
+from training.detection.widen import widen
 from training.export import load_network
 
 __all__ = ["load_training_set", "train"]
 
-SIZES = (288, 352, 416)
+SIDES = (288, 352, 416)
 BATCH = 16
 RATE, WARM_RATE, FINAL_RATE = 2e-3, 1e-3, 2e-5
 DECAY = 0.03
@@ -37,10 +38,12 @@ CALM_SHARE = 0.15  # the last part without mosaic, so that whole pictures are se
 
 
 def load_training_set(data: Path, peers: Path, cache: Path) -> list[Sample]:
-    """Both parts, each with the other class's labels by the peers."""
+    """Both parts, each with the other class's labels and the landmarks that it lacks by the peers."""
     people = load_samples(data / "person_train.csv", PERSON)
     faces = load_samples(data / "face_train.csv", FACE)
-    teach(people, FACE, YuNet(peers / "yunet_n_dynamic.onnx"), cache / "yunet.json")
+    yunet = YuNet(peers / "yunet_n_dynamic.onnx")
+    teach(people, FACE, yunet, cache / "yunet.json")
+    teach_landmarks(faces, yunet, cache / "landmarks.json")
     teach(faces, PERSON, YoloxNano(peers / "yolox_nano.onnx"), cache / "yolox.json")
     return people + faces
 
@@ -53,22 +56,27 @@ def train(
     teacher: Teacher | None = None,
     seed: int = 0,
     threads: int = 1,
-    warm: bool = False,
+    size: str = "nano",
+    begin: ModelSpec | None = None,
 ) -> Path:
     """Train for `minutes` of processor time in all (over resumed runs); returns the checkpoint.
 
     The schedule follows that time, so a run that is stopped or shares its cores anneals all the same. With a `teacher`
-    ours learns what it sees as well as the labels. `warm` begins with the shipped weights where there is no checkpoint
-    yet, and at a lower rate.
+    ours learns what it sees as well as the labels. `begin` names shipped weights to begin with where there is no
+    checkpoint yet, at a lower rate: of this `size`, or of nano, which a larger network takes over.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
     # On a CPU this order of memory makes a step a quarter faster.
-    network = DetectorNet()
-    rate_most = WARM_RATE if warm else RATE
-    if warm:
-        load_network(network, DETECTION_NANO)
+    network = DetectorNet(size)
+    rate_most = RATE if begin is None else WARM_RATE
+    if begin is not None and begin.name.endswith(size):
+        load_network(network, begin)
+    elif begin is not None:
+        narrow = DetectorNet()
+        load_network(narrow, begin)
+        widen(network, narrow)
     network.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(network).eval()
     distillation = Distillation(network.neck_channels)
@@ -97,18 +105,18 @@ def train(
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        size = int(rng.choice(SIZES))
+        side = int(rng.choice(SIDES))
         mosaic = 0.0 if progress > 1 - CALM_SHARE else 0.6
-        batch = [augment(samples, int(i), size, rng, mosaic=mosaic) for i in rng.integers(len(samples), size=BATCH)]
+        batch = [augment(samples, int(i), side, rng, mosaic=mosaic) for i in rng.integers(len(samples), size=BATCH)]
         pictures = [one.image for one in batch]
         images = torch.from_numpy(normalize_batch(pictures))
         images = images.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             neck = network.train().see(images)
             points = network.read(neck)
-        loss, shares = loss_of(points.float(), size, *_padded(batch))
+        loss, shares = loss_of(points.float(), side, *_padded(batch))
         if teacher:
-            taught, said = distillation(points.float(), neck, teacher(np.stack(pictures)), size)
+            taught, said = distillation(points.float(), neck, teacher(np.stack(pictures)), side)
             loss, shares = loss + taught, shares | said
         optimizer.zero_grad()
         loss.backward()

@@ -58,7 +58,7 @@ def targets(boxes: list[Any], kinds: list[int], state: list[int]) -> tuple[Any, 
 def test_training_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training.detection import train as module
 
-    monkeypatch.setattr(module, "SIZES", (128,))
+    monkeypatch.setattr(module, "SIDES", (128,))
     monkeypatch.setattr(module, "BATCH", 4)
     monkeypatch.setattr(module, "WARMUP_STEPS", 5)
     monkeypatch.setattr(module, "LOG_EVERY", 10)
@@ -165,3 +165,43 @@ def test_augmented_boxes_stay_on_what_was_drawn(mosaic: float) -> None:
             inside = picture.image[y1:y2, x1:x2].astype(float).mean(2)
             if judged and kind == PERSON and min(inside.shape) > 8:
                 assert inside[-inside.shape[0] // 3 :].mean() > picture.image.mean()
+
+
+def test_faces_without_landmarks_get_those_of_the_face_that_the_peer_saw_there(tmp_path: Path) -> None:
+    from training.detection.teach import teach_landmarks
+
+    sample = drawn(0)
+    faces = np.flatnonzero(sample.classes == FACE)
+    known = sample.landmarks[faces[0]].copy()
+    sample.landmarks[faces[1]] = np.nan
+    marks = np.arange(10, dtype=np.float32)
+    said = [[*(sample.boxes[face] + 1), sure, *marks] for face, sure in zip(faces, (0.9, 0.9), strict=True)]
+    teach_landmarks([sample], lambda image: np.array(said, np.float32), tmp_path / "peer.json")
+    assert (sample.landmarks[faces[0]] == known).all()
+    assert (sample.landmarks[faces[1]] == marks.reshape(5, 2)).all()
+    assert np.isnan(sample.landmarks[sample.classes == PERSON]).all()
+
+    unsure = drawn(1)
+    unsure.landmarks[:] = np.nan
+    teach_landmarks([unsure], lambda image: np.array([[*unsure.boxes[1], 0.5, *marks]], np.float32), tmp_path / "b")
+    assert np.isnan(unsure.landmarks).all()
+
+
+def test_a_wider_network_begins_as_the_narrow_one() -> None:
+    from models.detection.network import DetectorNet
+    from training.detection.widen import widen
+
+    torch.manual_seed(0)
+    narrow, wide = DetectorNet("nano"), DetectorNet("small")
+    for one in narrow.modules():
+        if isinstance(one, torch.nn.BatchNorm2d):  # as after some training
+            torch.nn.init.uniform_(one.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(one.running_mean, -0.5, 0.5)
+    widen(wide, narrow)
+    pictures = torch.rand(2, 3, 96, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(wide.eval()(pictures), narrow.eval()(pictures), atol=1e-4, rtol=1e-4)
+    wide.train()(pictures).square().mean().backward()
+    listened = wide.stage8[0][0].weight
+    assert listened.grad is not None
+    assert listened.grad[:, -1].abs().max() > 0  # to channels that the narrow one lacks, from the first step on
