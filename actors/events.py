@@ -57,6 +57,8 @@ class PersonSeen:
     match: Match | None = None
     embedding: NDArray[np.float32] | None = None
     """float32 [D] of unit norm; None where the stream names no identities, or the person is unreadable."""
+    looks: NDArray[np.float32] | None = None
+    """The mean over his track, by which he is matched; None where there is no track, or too little of it."""
     fresh: bool = False
     """The embedding is of this very frame."""
     before: PersonSeen | None = None

@@ -260,8 +260,9 @@ class PerceptionStep:
         by_gallery: dict[str, list[tuple[PersonSeen, NDArray[np.float32]]]] = {}
         for one in sightings:
             for person in one.people:
-                if person.embedding is not None:
-                    by_gallery.setdefault(one.frame.rule.gallery, []).append((person, person.embedding))
+                looks = person.embedding if person.looks is None else person.looks
+                if person.embedding is not None and looks is not None:
+                    by_gallery.setdefault(one.frame.rule.gallery, []).append((person, looks))
         for gallery, pairs in by_gallery.items():
             matches = self._look_up(np.stack([vector for _, vector in pairs]), gallery)
             for (person, _), match in zip(pairs, matches, strict=True):

@@ -1,7 +1,8 @@
 """Who is beyond doubt the same person as in the frame before, so that his embedding serves again.
 
 Embedding is the dearest part of a frame with several people, and a person looks in the next frame as in this one. So
-he is embedded at intervals; in each frame while his track is young, doubted, or cannot be told from another's.
+he is embedded at intervals, in turn with the others; in each frame while his track is young, doubted, or cannot be told
+from another's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["SteadyPeople"]
 
 SAME_IOU, OTHER_SHARE = 0.5, 0.6
 """Boxes of frames in succession are one person's from that overlap on, if no other has more than the share of it."""
+ALMOST = 0.999
+"""Times of frames are not exact."""
 
 
 @dataclass(slots=True)
@@ -41,17 +44,33 @@ class SteadyPeople:
         self._new_score = new_score
         self._trust = trust
         self._newest: list[_Look] = []
+        self._newest_s = 0.0
+        self._turns = 0.0
 
     def find(self, at_s: float, people: Sequence[PersonSeen]) -> None:
-        """Set `before` of those who need not be embedded in this frame."""
-        before = self._newest
-        self._newest = [_Look(person, None, at_s) for person in people]
+        """Set `before` of those who need not be embedded in this frame.
+
+        People take turns, the longest unembedded first: were they embedded all at once, the frame would be a slow one.
+        """
+        before, since_s = self._newest, max(0.0, at_s - self._newest_s)
+        self._newest, self._newest_s = [_Look(person, None, at_s) for person in people], at_s
+        served: list[tuple[float, _Look, _Look]] = []
         for now, then in _pairs(self._newest, before):
             tracked = then.person.track_id
             now.number = tracked if tracked is not None else then.number
-            if 0 <= at_s - then.embedded_at_s < self._embed_every_s * self._share(now):
-                now.embedded_at_s = then.embedded_at_s
-                now.person.before = then.person
+            lasts_s, age_s = self._embed_every_s * self._share(now), at_s - then.embedded_at_s
+            if lasts_s > 0:
+                self._turns += min(1.0, since_s / lasts_s)
+            if 0 <= age_s < ALMOST * lasts_s:
+                served.append((age_s / lasts_s, now, then))
+            elif lasts_s > 0:
+                self._turns -= 1
+        served.sort(key=lambda one: -one[0])
+        turns = min(len(served), int(max(0.0, self._turns) / ALMOST))
+        self._turns = max(0.0, self._turns - turns)
+        for _, now, then in served[turns:]:
+            now.embedded_at_s = then.embedded_at_s
+            now.person.before = then.person
 
     @staticmethod
     def carry(people: Sequence[PersonSeen]) -> None:

@@ -31,6 +31,7 @@ DROP = 0.35
 """So much less than usual like himself is a doubt, for `CONTACT_S` after a track met another person or was lost."""
 CONTACT_S = 1.5
 KNOWN_VIEWS = 5
+MEAN_VIEWS = 2
 GAP_S = 0.25
 SPREADS, LEAST_SLACK, MOST_SLACK = 2.0, 0.05, 0.1
 FAST, SLOW = 0.1, 0.02
@@ -114,6 +115,11 @@ class Appearances:
         track = self._tracks.get(package_id)
         person = None if track is None or track.number is None else self._people.get(track.number)
         return person if person is not None and person.views else None
+
+    def looks(self, number: int) -> Vector | None:
+        """The mean of the clear views of a number's person, float32 [D] of unit norm; None before there are some."""
+        person = self._people.get(number)
+        return person.mean if person is not None and person.views >= MEAN_VIEWS else None
 
     def trust(self, number: int, at_s: float) -> float:
         """How long one view of a track serves, as a share of the longest time.

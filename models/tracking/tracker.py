@@ -109,6 +109,10 @@ class Tracker:
         """How long one view of a number's track serves, as a share of the longest time: 0 where each is needed."""
         return 0.0 if self._now_s is None else self._appearances.trust(number, self._now_s)
 
+    def looks(self, number: int) -> NDArray[np.float32] | None:
+        """How a number's person looks over all clear views, float32 [D] of unit norm; None where that is not known."""
+        return self._appearances.looks(number)
+
     @property
     def splits(self) -> tuple[Split, ...]:
         """Those that the last update found."""

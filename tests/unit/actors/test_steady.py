@@ -41,11 +41,22 @@ def embedded(steady: SteadyPeople, frames: list[list[PersonSeen]], numbers: list
     return found
 
 
-@pytest.mark.parametrize(("trust", "every"), [(0.0, 1), (0.5, 3), (1.0, 5)])
-def test_a_trusted_track_is_embedded_at_intervals(trust: float, every: int) -> None:
+@pytest.mark.parametrize(("trust", "share"), [(0.0, 1.0), (0.5, 0.4), (1.0, 0.2)])
+def test_a_trusted_track_is_embedded_at_intervals(trust: float, share: float) -> None:
     steady = SteadyPeople(EVERY_S, NEW_SCORE, lambda number: trust)
-    found = embedded(steady, [[person(100 + index), person(300)] for index in range(11)], [1, 2])
-    assert found == [[index % every == 0] * 2 for index in range(11)]
+    found = embedded(steady, [[person(100 + index)] for index in range(51)], [1])
+    gaps = np.diff(np.flatnonzero(np.array(found)[:, 0]))
+    assert gaps.max() <= np.ceil(1 / share)
+    assert gaps.mean() == pytest.approx(1 / share, rel=0.1)
+
+
+def test_people_take_turns() -> None:
+    steady = SteadyPeople(EVERY_S, NEW_SCORE, lambda number: 1.0)
+    places = range(100, 900, 100)
+    found = np.array(embedded(steady, [[person(left) for left in places] for _ in range(51)], [*range(8)]))
+    assert found[0].all()  # all came at once
+    assert set(found[1:].sum(axis=1)) == {1, 2}
+    assert found.sum(axis=0) == pytest.approx(np.full(8, 50 / 5 + 1), abs=1)
 
 
 def test_nought_seconds_is_each_frame() -> None:
@@ -96,7 +107,8 @@ class Standing:
 
     long_side = 64
 
-    def __init__(self) -> None:
+    def __init__(self, views: Sequence[np.ndarray] = (VECTOR,)) -> None:
+        self.views = views
         self.embedded: list[int] = []
         self.matched: list[np.ndarray] = []
 
@@ -106,7 +118,7 @@ class Standing:
 
     def embed(self, images: Sequence[Any], boxes: Sequence[Any]) -> np.ndarray:
         self.embedded.append(sum(map(len, boxes)))
-        return np.repeat(VECTOR[None], self.embedded[-1], axis=0)
+        return np.repeat(self.views[len(self.embedded) % len(self.views)][None], self.embedded[-1], axis=0)
 
     def match(self, embeddings: np.ndarray, gallery: str, *, epoch: str) -> list[Match]:
         self.matched.append(embeddings)
@@ -129,3 +141,18 @@ def test_a_step_embeds_at_intervals_and_asks_the_gallery_of_each_frame(
     assert all((vectors == VECTOR).all() for vectors in asked.matched)
     assert all(one.identity.status == "unknown" for result in results for one in result.people)
     assert len({one.track_id for result in results[5:] for one in result.people}) == 1
+
+
+def test_the_gallery_is_asked_by_the_mean_of_the_track(play: Callable[..., PeopleResult]) -> None:
+    turn = np.array([0.9, 0.436, 0, 0, 0, 0, 0, 0], np.float32)
+    views = [turn / np.linalg.norm(turn), VECTOR]
+    asked = Standing(views)
+    config = PerceptionConfig(streams=(StreamRule(compute=("people", "identities"), freshness="all"),), embed_every_s=0)
+    networks = PerceptionNetworks(asked, asked, SimpleNamespace(), "none")  # type: ignore[arg-type]
+    index = SimpleNamespace(available=True, match=asked.match)
+    step = PerceptionStep(config, networks, index, LoopStats())  # type: ignore[arg-type]
+    for seq in range(40):
+        play(step, seq, captured_at_ns=10**18 + round(seq * FRAME_S * 1e9))
+    one, two, middle = (np.array([vectors[0] @ view for vectors in asked.matched]) for view in (*views, sum(views)))
+    assert one[0] == pytest.approx(0.9, abs=0.01) or two[0] == pytest.approx(0.9, abs=0.01)  # a view of its own
+    assert (middle[-20:] / np.linalg.norm(sum(views)) > 0.999).all()
