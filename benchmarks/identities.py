@@ -30,7 +30,7 @@ from actors.networks import load_perception
 from actors.perception import PerceptionStep
 from actors.sightings import SightingsWriter
 from actors.unknown import UnknownPeople
-from benchmarks.identity_figures import Seen, figures, pair
+from benchmarks.identity_figures import Pairing, Seen, figures
 from benchmarks.identity_scenes import SCENES, Moment, Passage, passages
 from benchmarks.machine import describe_machine
 from deploy.local import LocalValkey
@@ -141,12 +141,13 @@ def _play(scenes: dict[str, list[Passage]], config: AppConfig, out: Path, speed:
             for one in streams
         }
         seen: dict[str, list[Seen]] = defaultdict(list)
+        pairings: dict[str, Pairing] = defaultdict(Pairing)
         began_s = time.monotonic()
         for name, moment in _merged(scenes):
             time.sleep(max(0.0, began_s + moment.at_s / speed - time.monotonic()))
             stream_id = f"{name}/{moment.stream}"
             result = replica.see(stream_id, moment)
-            seen[name] += pair(moment.stream, moment.at_s, moment.there, result)
+            seen[name] += pairings[stream_id].pair(moment.stream, moment.at_s, moment.there, result)
             drawn = annotate(moment.image_bgr, result, None, title=f"{stream_id}  {moment.at_s:.2f} s")
             clips[name, moment.stream].write(drawn)
         time.sleep(SETTLE_S)

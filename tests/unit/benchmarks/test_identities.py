@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.identity_figures import Seen, figures, pair
+from benchmarks.identity_figures import Pairing, Seen, figures
 from benchmarks.identity_scenes import campus
 from benchmarks.visits import There, Visits
 from streams.messages import Identity, PeopleResult, Person
@@ -44,10 +44,17 @@ def test_everyone_is_paired_with_the_box_most_like_his() -> None:
     people = (person(20, strange, 3), person(12, Identity(status="known", identity_id="ada"), 4))
     result = PeopleResult(stream_id="door", seq=0, captured_at_ns=0, width=200, height=200, people=people)
     there = [There("Ada", 0, BOX), There("Bob", 0, (22, 10, 62, 110)), There("Cid", 0, (150, 10, 190, 110))]
-    ada, bob, cid = pair("door", 1.0, there, result)
+    pairing = Pairing()
+    ada, bob, cid = pairing.pair("door", 1.0, there, result)
     assert (ada.track, ada.identity) == (4, "ada")
     assert (bob.track, bob.identity) == (3, "provisional-1")
     assert (cid.found, cid.track, cid.identity) == (False, None, None)
+    stranger = person(10, strange, 9)  # who stands right where Ada was, while she is 12 pixels further
+    moved = result.model_copy(update={"people": (stranger, person(22, strange, 4))})
+    [ada] = pairing.pair("door", 1.1, there[:1], moved)
+    assert ada.track == 4
+    [ada] = Pairing().pair("door", 1.1, there[:1], moved)
+    assert ada.track == 9
 
 
 def test_switches_and_returns_are_counted() -> None:
@@ -59,12 +66,15 @@ def test_switches_and_returns_are_counted() -> None:
     assert told["people"] == 2
     assert told["stream_minutes_with_somebody"] == pytest.approx(13 / 60, abs=0.01)
     assert told["identity_switches"] == 2 + 2
+    assert told["lasting_identity_switches_a_minute"] == 0  # Ada was "b" for a moment, Bob's visits are too short
     assert told["identity_switches_a_minute"] == pytest.approx(4 / 13 * 60, abs=0.01)
     assert told["by_person"]["Bob"]["track_switches"] == 1  # a new track at another visit is none
     assert told["by_person"]["Ada"]["returns"] == ["held"]
     assert told["by_person"]["Bob"]["returns"] == ["somebody else's", "new", "none"]
     assert told["identities_of_several_people"] == 1
     assert told["by_person"]["Ada"]["identities"] == {"i1": 6, "i2": 1}
+    turned = figures([seen("Eve", 0, at, "a" if at < 3 else "b") for at in range(6)], frame_s=1.0)
+    assert turned["by_person"]["Eve"]["lasting_identity_switches"] == 1
 
 
 def test_on_the_campus_nobody_meets_and_everyone_is_seen_by_two_cameras() -> None:
