@@ -16,9 +16,10 @@ from kafka.structs import TopicPartition
 
 from streams.config import Role, StreamsConfig
 from streams.errors import BrokerUnavailableError, StreamError
+from streams.greeting import greet
 from streams.librdkafka import PARTITION_FETCH_MAX_BYTES, RECONNECT_MAX_MS
 from streams.records import Origin, RawRecord
-from streams.security import greet, security_options
+from streams.security import security_options
 
 __all__ = [
     "ClusterInfo",
@@ -252,7 +253,7 @@ def _knock_at(config: StreamsConfig, address: str, timeout_s: float) -> None:
     with socket.create_connection((host.strip("[]"), int(port)), timeout_s):
         if config.security.protocol == "PLAINTEXT":
             return
-    greet(address, _connection(config), timeout_s)
+    greet(config, address, timeout_s)
 
 
 def _unavailable(config: StreamsConfig, error: BaseException) -> BrokerUnavailableError:

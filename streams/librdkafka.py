@@ -26,7 +26,7 @@ from kafka.errors import (
 
 from streams.config import SecurityConfig, StreamsConfig
 from streams.records import Origin, RawRecord
-from streams.security import token_provider
+from streams.security import check_files, token_provider
 
 __all__ = [
     "PARTITION_FETCH_MAX_BYTES",
@@ -134,6 +134,7 @@ def called(call: Callable[..., T], *arguments: Any) -> T:
 def _security(security: SecurityConfig) -> dict[str, Any]:
     options: dict[str, Any] = {"security.protocol": security.protocol}
     if security.protocol.endswith("SSL"):
+        check_files(security)
         options |= {
             "ssl.ca.location": security.ca_file,
             "ssl.certificate.location": security.certificate_file,

@@ -26,7 +26,7 @@ from streams.audit import audit
 from streams.client import describe_cluster, open_admin, open_producer
 from streams.config import ROLES, SecurityConfig, StreamsConfig, TopicConfig, TopicsConfig
 from streams.consumer import StreamConsumer
-from streams.errors import BrokerRefusedError, BrokerUnavailableError, SecurityFileError
+from streams.errors import BrokerRefusedError, BrokerUnavailableError, SecurityFileError, StreamError
 from streams.publisher import Publisher
 from streams.topics import ensure_topics
 
@@ -146,7 +146,7 @@ def test_frames_in_and_results_out_over_tls_with_a_password(
     [
         ({"password": "wrong"}, "streams.security.password", "Invalid username or password"),
         ({"username": "nobody"}, "streams.security.username", "Invalid username or password"),
-        ({"sasl_mechanism": "SCRAM-SHA-256"}, "streams.security.sasl_mechanism", "UnsupportedSaslMechanismError"),
+        ({"sasl_mechanism": "SCRAM-SHA-256"}, "streams.security.sasl_mechanism", "Unsupported SASL mechanism"),
         ({"ca_file": "stranger"}, "streams.security.ca_file", "certificate verify failed"),
         ({"ca_file": None}, "streams.security.ca_file", "certificate verify failed"),
     ],
@@ -179,6 +179,13 @@ def test_a_certificate_for_another_name_is_refused_and_the_check_can_be_left_out
 def test_a_file_that_is_not_there_is_named(secured: Secured) -> None:
     with pytest.raises(SecurityFileError, match=r"streams\.security\.ca_file.*missing\.pem"):
         open_producer(secured.config(ca_file="missing.pem"))
+
+
+def test_a_file_that_holds_no_certificate_is_named(secured: Secured, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("nothing")
+    with pytest.raises(StreamError, match=r"streams\.security.*ssl\.ca\.location"):
+        open_producer(secured.config(ca_file=str(broken)))
 
 
 def test_a_listener_without_tls_is_named(kafka: str) -> None:
