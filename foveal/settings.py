@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from actors.config import AppConfig, load_config
+from models.engine.config import EngineConfig
 
-__all__ = ["home_folder", "load_settings"]
+__all__ = ["engines_at_home", "home_folder", "load_settings"]
 
 OTHER_NAMES = {
     "FOVEAL_STREAMS__BOOTSTRAP_SERVERS": "FOVEAL_KAFKA__BOOTSTRAP_SERVERS",
@@ -19,6 +20,11 @@ OTHER_NAMES = {
 def home_folder(environ: Mapping[str, str] | None = None) -> Path:
     """Where the local stack keeps its state: FOVEAL_HOME, else `.foveal` in the working directory."""
     return Path((os.environ if environ is None else environ).get("FOVEAL_HOME", ".foveal")).absolute()
+
+
+def engines_at_home(engine: EngineConfig) -> EngineConfig:
+    """With compiled engines kept in the home folder, where the settings name no other place."""
+    return engine.model_copy(update={"cache_dir": engine.cache_dir or home_folder() / "engines"})
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> AppConfig:

@@ -25,7 +25,7 @@ from gallery.schema import GalleryInfo, check_embeddings, encode_vector, is_prov
 from gallery.snapshot import chunks, load_gallery
 from gallery.store import GalleryStore
 
-__all__ = ["EmbedCrops", "Reembedded", "forget_others", "look_over", "reembed"]
+__all__ = ["EmbedCrops", "Reembedded", "forget_others", "look_over", "reembed", "refuse_early"]
 
 EmbedCrops = Callable[[Sequence[bytes]], NDArray[np.float32]]
 """Encoded pictures to embeddings [N, D], unit norm."""
@@ -87,6 +87,11 @@ def look_over(store: GalleryStore, gallery: str, epoch: str) -> tuple[int, int, 
     with_crop = sum(len(one.with_crop) for one in lacking)
     without = sum(len(one.without_crop) for one in lacking)
     return with_crop, without, tuple(one.identity_id for one in lacking if one.lost)
+
+
+def refuse_early(store: GalleryStore, gallery: str, epoch: str, *, remedy: str = "") -> None:
+    """Say before minutes are spent that a gallery cannot be embedded anew. Raises: NotReembeddableError."""
+    _refuse(store.info(gallery), epoch, list(_lacking(store, gallery, epoch)), remedy)
 
 
 def reembed(
@@ -175,7 +180,7 @@ def _lacking(store: GalleryStore, gallery: str, epoch: str) -> Iterator[_Lacking
                 )
 
 
-def _refuse(info: GalleryInfo, epoch: str, lacking: Sequence[_Lacking]) -> None:
+def _refuse(info: GalleryInfo, epoch: str, lacking: Sequence[_Lacking], remedy: str = "") -> None:
     bare = [one for one in lacking if one.without_crop]
     if not bare:
         return
@@ -186,7 +191,7 @@ def _refuse(info: GalleryInfo, epoch: str, lacking: Sequence[_Lacking]) -> None:
         f"gallery: {info.name!r} cannot be embedded anew by {epoch}: {without:,} of its vectors have no kept crop "
         f"(of {first}{', ...' if len(bare) > NAMED else ''}), {len(lost):,} identities would have none left; it "
         f"stays with {info.epoch}. Enrol these from pictures with `foveal gallery crops {info.name} --days N` on, or "
-        "go on without them by --leave-out",
+        f"go on without them by --leave-out{remedy}",
         without,
         lost,
     )

@@ -16,6 +16,7 @@ from gallery.schema import (
     Calibration,
     CropPolicy,
     GalleryInfo,
+    Identity,
     Polarity,
     ProvisionalPolicy,
     decode_vector,
@@ -24,7 +25,7 @@ from gallery.schema import (
 )
 from gallery.scripts import LOAD
 
-__all__ = ["LoadedIdentity", "LoadedVector", "chunks", "load_gallery", "load_identities", "read_info"]
+__all__ = ["LoadedIdentity", "LoadedVector", "chunks", "load_gallery", "load_identities", "read_identity", "read_info"]
 
 SCHEMA = "2"
 FIRST_IDENTITIES, MOST_IDENTITIES = 16, 2_000
@@ -218,3 +219,16 @@ def _number(text: str | bool | None) -> float | None:
         return float(text) if text else None
     except ValueError:
         return None
+
+
+def read_identity(identity_id: str, fields: Any, seen: Any) -> Identity:
+    """From replies that may be errors, where a hash is damaged: such an identity is listed with no vectors."""
+    name, created, updated, *listed = (None,) * 5 if isinstance(fields, Exception) else fields
+    return Identity(
+        identity_id=identity_id,
+        name=name.decode("utf-8", "replace") if name is not None else None,
+        created_at_ms=int(created or 0),
+        updated_at_ms=int(updated or 0),
+        vector_count=sum(len(numbers.split(b",")) for numbers in listed if numbers),
+        last_seen_at_ms=int(seen) if isinstance(seen, float) else None,
+    )

@@ -41,7 +41,7 @@ from gallery.schema import (
 )
 from gallery.selection import select
 from gallery.server import GalleryServer, unknown_identity
-from gallery.snapshot import LoadedIdentity, chunks, load_gallery, load_identities, read_info
+from gallery.snapshot import LoadedIdentity, chunks, load_gallery, load_identities, read_identity, read_info
 
 __all__ = ["GalleryStore"]
 
@@ -205,7 +205,7 @@ class GalleryStore(GalleryServer):
                     )
                     pipe.zscore(keys.seen, identity_id)
                 replies = pipe.execute(raise_on_error=False)
-                found.extend(_identity(i, *replies[2 * n : 2 * n + 2]) for n, i in enumerate(some))
+                found.extend(read_identity(i, *replies[2 * n : 2 * n + 2]) for n, i in enumerate(some))
         return found
 
     def show(self, gallery: str, identity_id: str) -> Identity:
@@ -388,16 +388,3 @@ def _threshold(value: float) -> float:
     if not -1.0 <= value <= 1.0:
         raise GalleryConfigError(f"threshold: expected a cosine from -1 to 1, got {value}")
     return float(value)
-
-
-def _identity(identity_id: str, fields: Any, seen: Any) -> Identity:
-    """From replies that may be errors, where a hash is damaged: such an identity is listed with no vectors."""
-    name, created, updated, *listed = (None,) * 5 if isinstance(fields, Exception) else fields
-    return Identity(
-        identity_id=identity_id,
-        name=name.decode("utf-8", "replace") if name is not None else None,
-        created_at_ms=int(created or 0),
-        updated_at_ms=int(updated or 0),
-        vector_count=sum(len(numbers.split(b",")) for numbers in listed if numbers),
-        last_seen_at_ms=int(seen) if isinstance(seen, float) else None,
-    )

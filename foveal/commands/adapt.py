@@ -68,23 +68,22 @@ def adapt(
     from actors.cropfiles import CropEmbedder
     from foveal.adapting import folder_crops, gallery_crops, need_training, train_for_site
     from foveal.commands.gallery import open_store
-    from foveal.commands.gallery_reembed import refuse_early
-    from foveal.settings import home_folder, load_settings
-    from gallery.reembedding import reembed
+    from foveal.settings import engines_at_home, load_settings
+    from gallery.reembedding import reembed, refuse_early
     from models.sites import embedder_spec, next_network, serving_spec
 
     if (gallery is None) == (crops is None):
         raise typer.BadParameter("give either --gallery or --crops", param_hint="--gallery / --crops")
     need_training()
     settings = load_settings(config)
-    engine = settings.engine.model_copy(update={"cache_dir": settings.engine.cache_dir or home_folder() / "engines"})
+    engine = engines_at_home(settings.engine)
     now = serving_spec(settings.reid)
     new = next_network(site or gallery or (crops or Path()).absolute().name, settings.reid.folder)
     goes_over = gallery is not None and not keep_gallery
     with open_store(config) as store, _Bars(quiet=as_json) as show:
         if gallery is not None:
             if goes_over and not leave_out:
-                refuse_early(store, gallery, new.stem)
+                refuse_early(store, gallery, new.stem, remedy=", or only make the network by --keep-gallery")
             pictures: SiteCrops = gallery_crops(store, gallery, now, reason=reason)
         else:
             pictures = folder_crops(crops or Path(), now)

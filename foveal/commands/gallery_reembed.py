@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from foveal.commands.gallery import Config, Json, Name, Reason, app, open_store
 
-if TYPE_CHECKING:
-    from gallery.store import GalleryStore
-
-__all__ = ["reembed", "refuse_early"]
+__all__ = ["reembed"]
 
 
 @app.command("reembed")
@@ -49,18 +46,17 @@ def reembed(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from actors.cropfiles import CropEmbedder
-    from foveal.settings import home_folder, load_settings
+    from foveal.settings import engines_at_home, load_settings
     from gallery.reembedding import forget_others
     from gallery.reembedding import reembed as go_over
     from models.sites import embedder_spec, serving_spec
 
     settings = load_settings(config)
     spec = serving_spec(settings.reid) if network is None else embedder_spec(network, settings.reid.folder)
-    engine = settings.engine.model_copy(update={"cache_dir": settings.engine.cache_dir or home_folder() / "engines"})
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
         open_store(config) as store,
-        CropEmbedder(spec, engine) as embedder,
+        CropEmbedder(spec, engines_at_home(settings.engine)) as embedder,
         Progress(*columns, console=Console(stderr=True), disable=as_json) as progress,
     ):
         task = progress.add_task(f"embedding {gallery} by {spec.stem}", total=None)
@@ -89,20 +85,3 @@ def reembed(
         typer.echo("what other networks made is deleted")
     elif done.epoch_before != done.epoch:
         typer.echo(f"back: `foveal gallery reembed {gallery} --network {done.epoch_before}`")
-
-
-def refuse_early(store: GalleryStore, gallery: str, epoch: str) -> None:
-    """Say before minutes are spent that a gallery cannot be embedded anew. Raises: NotReembeddableError."""
-    from gallery.errors import NotReembeddableError
-    from gallery.reembedding import look_over
-
-    _, without, lost = look_over(store, gallery, epoch)
-    if without:
-        raise NotReembeddableError(
-            f"gallery: {gallery!r} cannot be embedded anew: {without:,} of its vectors have no kept crop, "
-            f"{len(lost):,} identities would have none left; nothing was done. Enrol these from pictures with "
-            f"`foveal gallery crops {gallery} --days N` on, go on without them by --leave-out, or only make the "
-            "network by --keep-gallery",
-            without,
-            lost,
-        )
