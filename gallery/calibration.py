@@ -1,9 +1,11 @@
 """The threshold from data: so that of strangers no more than a named share is taken for somebody (FPIR, ISO/IEC 19795).
 
 Without strangers of its own a gallery is its own data: each vector is searched among everybody else, as a stranger
-would be, and, where its identity has other vectors, among all, as a known person would be. The threshold is the
-strangers' quantile, or, where they are too few for so small a share, that of an exponential tail fitted to their
-highest tenth. The same searches fit a logistic regression of "the best one is right" on score and margin.
+would be, and, where its identity has other vectors, among all, as a known person would be. A stranger is searched by
+the mean of some of his vectors, since perception asks by the mean of a track, which is nearer to everybody than a
+single view. The threshold is the strangers' quantile, or, where they are too few for so small a share, that of an
+exponential tail fitted to their highest tenth. The same searches fit a logistic regression of "the best one is right"
+on score and margin.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ LEAST_KNOWN = 10
 BEYOND_QUANTILE = 10
 """As many strangers have to lie beyond a quantile for it to be read off."""
 TAIL = 0.1
+TRACK_VIEWS = 3
 ROWS_AT_A_TIME = 32
 RIDGE = 1e-3
 
@@ -81,10 +84,11 @@ def calibrate(
             "strangers: expected two identities or more, of whom one can be a stranger to the other, got 1; "
             "enrol more people, or give vectors of strangers"
         )
-    some = np.random.default_rng(seed).permutation(len(rows))[:MOST_SEARCHES]
+    rng = np.random.default_rng(seed)
+    some = rng.permutation(len(rows))[:MOST_SEARCHES]
     nobody = np.full(len(strangers) if strangers is not None else 0, -1)
     unknown = (
-        _search(rows, owners, rows[some], owners[some], hide_owner=True)
+        _search(rows, owners, _tracks(rows, owners, some, rng), owners[some], hide_owner=True)
         if strangers is None
         else _search(rows, owners, strangers, nobody, hide_owner=True)
     )
@@ -108,6 +112,24 @@ def calibrate(
         missed=missed,
         weights=None if known is None else _log_odds(unknown, known),
     )
+
+
+def _tracks(
+    rows: NDArray[np.float32], owners: NDArray[np.int64], some: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """For each of some rows the mean, of unit norm, of it and up to `TRACK_VIEWS` - 1 others of its owner."""
+    order = np.lexsort((rng.random(len(rows)), owners))
+    begins, counts = np.unique(owners[order], return_index=True, return_counts=True)[1:]
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows))
+    group = np.searchsorted(owners[order][begins], owners[some])
+    begin, count = begins[group], counts[group]
+    first = place[some] - begin
+    total = rows[some].astype(np.float64)
+    for turn in range(1, TRACK_VIEWS):
+        other = order[begin + (first + turn) % count]
+        total += np.where((turn < count)[:, None], rows[other], 0)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def _search(

@@ -33,6 +33,23 @@ def test_the_named_share_of_new_strangers_is_let_through(fpir: float, method: st
     assert found.missed < 0.5
 
 
+def test_the_share_holds_for_searches_by_the_mean_of_a_track() -> None:
+    def alike(rows: np.ndarray) -> np.ndarray:
+        """As people are: all have something in common, which their mean has more of than a single view."""
+        leaning = rows + np.eye(DIMENSION, dtype=np.float32)[0]
+        return leaning / np.linalg.norm(leaning, axis=-1, keepdims=True)
+
+    rows, owners = people(1, 300, 4, spread=1.2)
+    rows = alike(rows)
+    found = calibrate(rows, owners, 0.1)
+    strangers = alike(people(2, 3_000, 3, spread=1.2)[0]).reshape(3_000, 3, DIMENSION)
+    means = strangers.mean(axis=1)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    by_track, by_view = (((some @ rows.T).max(axis=1) >= found.threshold).mean() for some in (means, strangers[:, 0]))
+    assert by_track == pytest.approx(0.1, abs=0.04)
+    assert by_view < 0.7 * by_track
+
+
 def test_strangers_may_be_given() -> None:
     rows, owners = people(1, 300, 1)
     strangers, _ = people(3, 2_000, 1)
