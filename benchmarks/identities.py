@@ -56,12 +56,14 @@ SETTLE_S = 3.0
 class Replica:
     """The parts of a perception replica, without its loop."""
 
-    def __init__(self, config: AppConfig, rules: Sequence[StreamRule], stack: ExitStack) -> None:
+    def __init__(
+        self, config: AppConfig, rules: Sequence[StreamRule], stack: ExitStack, policy: ProvisionalPolicy
+    ) -> None:
         networks = load_perception(config)
         self.store = stack.enter_context(GalleryStore(config.gallery, who="perception"))
         for gallery in {rule.gallery for rule in rules}:
             self.store.create(gallery, dimension=DIMENSION, epoch=networks.epoch)
-            set_policy(self.store, gallery, ProvisionalPolicy())
+            set_policy(self.store, gallery, policy)
         index = stack.enter_context(GalleryIndex(config.gallery))
         index.wait_until_synced(10)
         sightings = SightingsWriter(self.store, config.perception.sighting_interval_s)
@@ -115,17 +117,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}")
     machine = describe_machine()
-    rows = _play(scenes, load_config(options.config, os.environ), options.out, options.speed)
+    policy = ProvisionalPolicy(surer_by=options.surer_by)
+    rows = _play(scenes, load_config(options.config, os.environ), options.out, options.speed, policy)
     for name, row in rows.items():
         told = {key: value for key, value in row.items() if key != "by_person"}
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in told.items()))
-    report = {"network": REID_NANO.stem, "speed": options.speed, "scenes": rows, "machine": machine}
+    report = {
+        "network": REID_NANO.stem,
+        "speed": options.speed,
+        "surer_by": policy.surer_by,
+        "scenes": rows,
+        "machine": machine,
+    }
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report))
 
 
-def _play(scenes: dict[str, list[Passage]], config: AppConfig, out: Path, speed: float) -> dict[str, dict[str, Any]]:
+def _play(
+    scenes: dict[str, list[Passage]], config: AppConfig, out: Path, speed: float, policy: ProvisionalPolicy
+) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         server = stack.enter_context(LocalValkey(Path(folder) / "valkey"))
@@ -134,7 +145,7 @@ def _play(scenes: dict[str, list[Passage]], config: AppConfig, out: Path, speed:
             StreamRule(match=f"{name}/*", compute=("people", "identities"), gallery=name, freshness="all")
             for name in scenes
         ]
-        replica = Replica(config, rules, stack)
+        replica = Replica(config, rules, stack, policy)
         clips = {
             (name, one.stream): stack.enter_context(VideoFile(out / f"{name}-{one.stream}.mp4", one.fps))
             for name, streams in scenes.items()
@@ -178,6 +189,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=shared, help="folder with video/ and reid/")
     parser.add_argument("--scene", choices=list(SCENES), action="append", help="may be given repeatedly; default: all")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as the clips were taken")
+    default = ProvisionalPolicy().surer_by
+    parser.add_argument("--surer-by", type=float, default=default, help="of the policy: less joins more")
     parser.add_argument("--config", type=Path, help="settings of the service in YAML")
     parser.add_argument("--out", type=Path, default=Path("out/identities"), help="folder for the annotated clips")
     parser.add_argument("--json", type=Path, help="file for the figures")
