@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from actors.errors import ConfigError
 from gallery.config import GalleryConfig
@@ -161,6 +161,14 @@ class PerceptionConfig(_Actor[StreamRule]):
         description="Engines are tuned for frames of these sizes beforehand.",
     )
     streams: tuple[StreamRule, ...] = (StreamRule(),)
+    detector: str = Field(
+        default="detector-nano",
+        description="detector-nano, detector-small, or public ones of `foveal models list`, joined by +: "
+        "yolox_nano+yunet_n_dynamic.",
+    )
+    detector_folder: Path = Field(
+        default=Path(".foveal/models"), description="Where `foveal models pull` left public ones."
+    )
     detector_threshold: float = Field(default=0.25, ge=0, le=1, description="Least score of a person or a face.")
     # The first detector scores low: tracks begin where it is surer than at the threshold (its card has the figures).
     tracking: TrackingConfig = TrackingConfig(high_score=0.25, new_score=0.4)
@@ -179,6 +187,11 @@ class PerceptionConfig(_Actor[StreamRule]):
         ge=0,
         description="Who was seen while Redis was away is looked up if it is back within it; 0 never.",
     )
+
+    @field_validator("detector_folder")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.absolute()  # replicas run in folders of their own
 
 
 class ReconstructionConfig(_Actor[RenderRule]):

@@ -57,14 +57,19 @@ class PersonSeen:
     match: Match | None = None
     embedding: NDArray[np.float32] | None = None
     """float32 [D] of unit norm; None where the stream names no identities, or the person is unreadable."""
-    looks: NDArray[np.float32] | None = None
-    """The mean over his track, by which he is matched; None where there is no track, or too little of it."""
+    track_looks: NDArray[np.float32] | None = None
+    """The mean over his track; None where there is no track, or too little of it."""
     fresh: bool = False
     """The embedding is of this very frame."""
     before: PersonSeen | None = None
     """The same person one frame ago, where that is beyond doubt and his embedding is to serve again."""
     unreadable: str | None = None
     """Why nobody could be recognized here."""
+
+    @property
+    def looks(self) -> NDArray[np.float32] | None:
+        """What the gallery is asked by: the mean over his track where there is one, else this frame's embedding."""
+        return self.embedding if self.embedding is None or self.track_looks is None else self.track_looks
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ class Following:
         self._number(frame, people, views)
         self._steady.carry(people)
         for person in people:
-            person.looks = None if person.track_id is None else self._tracker.looks(person.track_id)
+            person.track_looks = None if person.track_id is None else self._tracker.looks(person.track_id)
         return self._tracker.splits
 
     def follow_faces(self, frame: DecodedFrame, faces: Sequence[FaceSeen]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from actors.config import AppConfig
 from actors.perception import PROBE_BGR, PerceptionNetworks
-from models.detection import DETECTION_NANO, Detector
+from models.detection.finder import open_finder
 from models.engine import load_engine
 from models.expression import EXPRESSION_NANO, ExpressionReader
 from models.reid import Embedder
@@ -28,22 +28,23 @@ PERSON_BOX = np.array([[100, 50, 200, 300]], np.float32)
 
 
 def load_perception(config: AppConfig) -> PerceptionNetworks:
-    """Detector, embedder and expression reader. Raises: the errors of `serving_spec` and `load_engine`."""
+    """Detector, embedder and expression reader. Raises: the errors of `serving_spec`, `open_finder`, `load_engine`."""
     streams = config.engine.streams or PERCEPTION_STREAMS
     engine = config.engine.model_copy(update={"streams": streams})
-    detector = Detector(
-        load_engine(DETECTION_NANO, engine, from_uint8=True), threshold=config.perception.detector_threshold
+    perception = config.perception
+    detector = open_finder(
+        perception.detector, engine, perception.detector_folder, threshold=perception.detector_threshold
     )
     looks = serving_spec(config.reid)
     embedder = Embedder(load_engine(looks, engine, from_uint8=True), looks)
     expressions = ExpressionReader(load_engine(EXPRESSION_NANO, engine, from_uint8=True))
-    for width, height in config.perception.warm_sizes_wh:
+    for width, height in perception.warm_sizes_wh:
         for count in WARM_BATCHES:
             detector.detect([np.full((height, width, 3), 114, np.uint8)] * count)
     for count in WARM_BATCHES:
         embedder.embed([PROBE_BGR], [np.repeat(PERSON_BOX, count, axis=0)])
         expressions.read_faces(np.zeros((count, 48, 48), np.uint8))
-    Tracker(config.perception.tracking)  # its package takes a second to import
+    Tracker(perception.tracking)  # its package takes a second to import
     return PerceptionNetworks(detector, embedder, expressions, looks.stem)
 
 

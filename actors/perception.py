@@ -33,7 +33,7 @@ from streams.messages import DropReason
 from streams.records import FrameRecord
 
 if TYPE_CHECKING:
-    from models.detection.detector import Detector
+    from models.detection.finder import Finder
     from models.expression import ExpressionReader
     from models.reid import Embedder
 
@@ -49,7 +49,7 @@ WARN_EVERY_S = 10.0
 class PerceptionNetworks:
     """The networks of one replica, warm. `epoch` is the embedder's name and version, as galleries know it."""
 
-    detector: Detector
+    detector: Finder
     embedder: Embedder
     expressions: ExpressionReader
     epoch: str
@@ -260,8 +260,7 @@ class PerceptionStep:
         by_gallery: dict[str, list[tuple[PersonSeen, NDArray[np.float32]]]] = {}
         for one in sightings:
             for person in one.people:
-                looks = person.embedding if person.looks is None else person.looks
-                if person.embedding is not None and looks is not None:
+                if (looks := person.looks) is not None:
                     by_gallery.setdefault(one.frame.rule.gallery, []).append((person, looks))
         for gallery, pairs in by_gallery.items():
             matches = self._look_up(np.stack([vector for _, vector in pairs]), gallery)
@@ -308,8 +307,8 @@ class PerceptionStep:
         """Who is known is seen, who is not may be remembered; whom the gallery could not be asked about, later."""
         record, gallery = sighting.frame.record, sighting.frame.rule.gallery
         for number, person in enumerate(sighting.people):
-            match = person.match
-            if match is None or person.embedding is None:
+            match, looks = person.match, person.looks
+            if match is None or person.embedding is None or looks is None:
                 continue
             seen = Sighting(
                 event_id=f"{record.origin}#{number}",
@@ -322,7 +321,7 @@ class PerceptionStep:
             )
             if match.status == "unavailable":
                 if self._missed is not None:
-                    self._missed.add(gallery, person.embedding, seen)
+                    self._missed.add(gallery, looks, seen)
             elif seen.identity_id and self._sightings is not None:
                 self._sightings.add(gallery, seen)
             if match.status == "unknown" and person.fresh and self._unknown is not None:

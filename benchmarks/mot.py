@@ -26,7 +26,8 @@ from actors.config import AppConfig, load_config
 from benchmarks.motchallenge import MotFolderError, MotSequence, judge, open_folder
 from foveal.annotate import annotate
 from foveal.videofile import VideoFile
-from models.detection import DETECTION_NANO, PERSON, Detections, Detector
+from models.detection import PERSON, Detections
+from models.detection.finder import Finder, open_finder
 from models.detection.peers import PEERS, find_with
 from models.engine import load_engine
 from models.reid import REID_NANO, Embedder
@@ -80,21 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MotFolderError as error:
         raise SystemExit(f"error: {error}") from error
     rows: list[dict[str, Any]] = []
-    with (
-        load_engine(DETECTION_NANO, config.engine, from_uint8=True) as engine,
-        load_engine(REID_NANO, config.engine, from_uint8=True) as looks,
-    ):
+    perception = config.perception
+    with load_engine(REID_NANO, config.engine, from_uint8=True) as looks:
         embedder = Embedder(looks)
         embed = None if options.no_looks else lambda image, boxes: embedder.embed([image], [boxes])
-        ours = Detector(engine, threshold=config.perception.detector_threshold)
-        finders: dict[str, Callable[[MotSequence], Find]] = {DETECTION_NANO.stem: lambda _: _ours(ours)}
+        ours = open_finder(
+            perception.detector, config.engine, perception.detector_folder, threshold=perception.detector_threshold
+        )
+        finders: dict[str, Callable[[MotSequence], Find]] = {perception.detector: lambda _: _ours(ours)}
         finders |= {name: _peer(name, options.mirror) for name in options.peer}
         if options.given:
             finders[GIVEN] = _given
         for name, finder in finders.items():
-            out = options.out if name == DETECTION_NANO.stem else None
+            out = options.out if name == perception.detector else None
             rows += _measure(name, finder, sequences, config, embed, options.benchmark, out)
-    mine = next(row for row in rows if row["detections"] == DETECTION_NANO.stem and row["sequence"] == "COMBINED")
+    mine = next(row for row in rows if row["detections"] == perception.detector and row["sequence"] == "COMBINED")
     print(json.dumps({key: mine[key] for key in ("HOTA", "IDF1", "MOTA")} | {"unit": "percent", "rows": rows}))
 
 
@@ -131,7 +132,7 @@ def _measure(
     return rows
 
 
-def _ours(detector: Detector) -> Find:
+def _ours(detector: Finder) -> Find:
     return lambda image, _: detector.detect([image])[0]
 
 

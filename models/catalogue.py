@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.detection.spec import DETECTION_NANO
+from models.detection.spec import DETECTORS
 from models.errors import UnknownModelError
 from models.expression.spec import EXPRESSION_NANO
 from models.mirror import PublicWeights
@@ -12,7 +12,7 @@ from models.ssr.spec import SSR
 
 __all__ = ["CATALOGUE", "PUBLIC", "find_public", "find_spec"]
 
-CATALOGUE: dict[str, ModelSpec] = {spec.name: spec for spec in (DETECTION_NANO, REID_NANO, EXPRESSION_NANO, SSR)}
+CATALOGUE: dict[str, ModelSpec] = DETECTORS | {spec.name: spec for spec in (REID_NANO, EXPRESSION_NANO, SSR)}
 
 PUBLIC: dict[str, PublicWeights] = {
     weights.name: weights

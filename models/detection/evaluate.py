@@ -3,6 +3,7 @@
     python -m models.detection.evaluate                                  # people and faces of ../shared/data/detect
     python -m models.detection.evaluate --peer yolox_nano --peer yunet   # beside public detectors
     python -m models.detection.evaluate --data FILE.csv --long-side 640  # FILE.tar lies beside it
+    python -m models.detection.evaluate --network detector-nano          # ours of that name alone
 
 Protocol: every detection of score 0.02 and more; a detection counts for the free label it overlaps most if their IoU
 is 0.5 or more, best scores first; one that lies mostly on an ignored region counts neither way; average precision is
@@ -20,6 +21,7 @@ import tarfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 
 from models.detection import DETECTION_NANO, FACE, LONG_SIDE, PERSON, Detections, Detector
 from models.detection.peers import PEERS, find_with
+from models.detection.spec import DETECTION_SMALL, DETECTORS
 from models.engine import EngineConfig, load_engine
 
 __all__ = ["evaluate", "main"]
@@ -78,12 +81,18 @@ def evaluate(data: Path, find: Find) -> dict[str, float | None]:
 
 
 def main() -> None:
-    """Print a line for each detector and set; on the last line our own figures as JSON, with all lines as `rows`."""
+    """Print a line for each detector and set; on the last line our own figures as JSON, with all lines as `rows`.
+
+    These are the first network's of those that were asked for.
+    """
     options = _options()
     rows: list[dict[str, Any]] = []
-    with load_engine(DETECTION_NANO, EngineConfig(), from_uint8=True) as engine:
-        detector = Detector(engine, long_side=options.long_side, threshold=MIN_SCORE)
-        finders: dict[str, Find] = {DETECTION_NANO.stem: lambda image: detector.detect([image])[0]}
+    networks = [DETECTORS[name] for name in options.network or [DETECTION_SMALL.name, DETECTION_NANO.name]]
+    with ExitStack() as stack:
+        finders: dict[str, Find] = {}
+        for spec in networks:
+            engine = stack.enter_context(load_engine(spec, EngineConfig(), from_uint8=True))
+            finders[spec.stem] = _find(Detector(engine, long_side=options.long_side, threshold=MIN_SCORE))
         finders |= {name: find_with(name, options.mirror) for name in options.peer}
         for data in options.data:
             for name, find in finders.items():
@@ -91,9 +100,13 @@ def main() -> None:
                     continue
                 rows.append({"data": data.name, "detector": name} | evaluate(data, find))
                 print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    ours = [row for row in rows if row["detector"] == DETECTION_NANO.stem]
+    ours = [row for row in rows if row["detector"] == networks[0].stem]
     figures = {key: row[key] for row in ours for key in FIGURES if key in row}
-    print(json.dumps(figures | {"long_side": options.long_side, "rows": rows}))
+    print(json.dumps({"network": networks[0].stem} | figures | {"long_side": options.long_side, "rows": rows}))
+
+
+def _find(detector: Detector) -> Find:
+    return lambda image: detector.detect([image])[0]
 
 
 def _options() -> argparse.Namespace:
@@ -105,6 +118,7 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, nargs="+", help="CSV files, each with the tar of the same name beside it")
+    parser.add_argument("--network", choices=sorted(DETECTORS), action="append", help="of ours; default: all")
     parser.add_argument("--long-side", type=int, default=LONG_SIDE, help="of our detector's input, pixels")
     parser.add_argument("--peer", choices=sorted(PEERS), action="append", default=[], help="may be given repeatedly")
     parser.add_argument("--mirror", type=Path, default=mirror, help="folder of the peers' files")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from models.detection import FACE, PERSON, Detections
 from models.engine.openvino import shared_core
-from models.errors import WeightsMissingError
+from models.errors import SpecError, WeightsMissingError
 
-__all__ = ["PEERS", "FastestDet", "Peer", "PeerEntry", "YoloxNano", "YuNet", "find_with"]
+__all__ = ["PEERS", "FastestDet", "Peer", "PeerEntry", "YoloxNano", "YuNet", "find_as_ours", "find_with"]
 
 LEAST_SCORE = 0.02
 PAD = 114
@@ -117,10 +117,22 @@ PEERS = {
 
 def find_with(name: str, mirror: Path) -> Callable[[NDArray[np.uint8]], Detections]:
     """A peer behind the form of our own answers. Raises: WeightsMissingError if the mirror has no such file."""
-    entry = PEERS[name]
-    path = mirror / entry.file
+    path = mirror / PEERS[name].file
     if not path.is_file():
         raise WeightsMissingError(path, "name the folder that has the peers' files in FOVEAL_MODEL_MIRROR")
+    return _as_ours(PEERS[name], path)
+
+
+def find_as_ours(path: Path) -> Callable[[NDArray[np.uint8]], Detections]:
+    """The same by the peer's file. Raises: SpecError where it is no detector's."""
+    entry = next((one for one in PEERS.values() if one.file == path.name), None)
+    if entry is None:
+        files = ", ".join(sorted({one.file for one in PEERS.values()}))
+        raise SpecError(f"{path.name}: expected the file of a public detector, which are {files}")
+    return _as_ours(entry, path)
+
+
+def _as_ours(entry: PeerEntry, path: Path) -> Callable[[NDArray[np.uint8]], Detections]:
     peer = entry.open(path)
 
     def find(image: NDArray[np.uint8]) -> Detections:

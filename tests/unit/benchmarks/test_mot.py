@@ -121,7 +121,7 @@ def test_the_command_measures_a_folder_of_sequences(tmp_path: Path, capsys: pyte
     given = rows["det.txt", "COMBINED"]
     assert given["IDSW"] == 0
     assert given["MOTA"] >= 85  # the frames before a track is confirmed
-    assert result["HOTA"] == rows["detector-nano-2", "COMBINED"]["HOTA"]
+    assert result["HOTA"] == rows["detector-nano", "COMBINED"]["HOTA"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"TEST-01.mp4", "TEST-02.mp4"}
 
 
