@@ -26,7 +26,7 @@ ANSWER_S = 0.2
 # In the text of librdkafka's error -> the setting at fault, what to do about it. The first one holds.
 REMEDIES = {
     NativeError._AUTHENTICATION: (
-        ("mechanism", "sasl_mechanism", "take one that the listener has"),
+        ("mechanism handshake failed", "sasl_mechanism", "take one that the listener has"),
         ("", "username and streams.security.password", "mend them"),
     ),
     NativeError._SSL: (

@@ -146,11 +146,12 @@ def test_frames_in_and_results_out_over_tls_with_a_password(
     [
         ({"password": "wrong"}, "streams.security.password", "Invalid username or password"),
         ({"username": "nobody"}, "streams.security.username", "Invalid username or password"),
+        ({"sasl_mechanism": "SCRAM-SHA-512"}, "streams.security.password", "invalid credentials"),
         ({"sasl_mechanism": "SCRAM-SHA-256"}, "streams.security.sasl_mechanism", "Unsupported SASL mechanism"),
         ({"ca_file": "stranger"}, "streams.security.ca_file", "certificate verify failed"),
         ({"ca_file": None}, "streams.security.ca_file", "certificate verify failed"),
     ],
-    ids=["password", "username", "mechanism", "stranger", "no-authority"],
+    ids=["password", "username", "scram", "mechanism", "stranger", "no-authority"],
 )
 def test_a_refusal_names_the_setting_at_once(
     secured: Secured, wrong: dict[str, str | None], setting: str, said: str
