@@ -127,4 +127,12 @@ def test_the_command_says_our_figures_on_its_last_line(
     main()
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"ap50_person", "ap50_face", "landmark_error"} <= set(said)
-    assert [row["pictures"] for row in said["rows"]] == [3, 3]
+    assert [(row["detector"], row["pictures"]) for row in said["rows"]] == [
+        (name, 3) for _ in sets for name in ("detector-small-1", "detector-nano-2")
+    ]
+    assert said["network"] == "detector-small-1"
+
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--data", *sets, "--long-side", "96", "--network", "detector-nano"])
+    main()
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {row["detector"] for row in said["rows"]} == {said["network"]} == {"detector-nano-2"}
