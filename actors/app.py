@@ -16,7 +16,7 @@ from gallery.store import GalleryStore
 from models.sites import serving_spec
 from streams.topics import ensure_topics
 
-__all__ = ["application", "build", "ensure_services"]
+__all__ = ["application", "build", "ensure_networks", "ensure_services"]
 
 SHUTDOWN_TIMEOUT_S = 20.0
 # Serve's own drain looks for HTTP requests only, of which stream deployments have none.
@@ -27,14 +27,25 @@ MAX_ONGOING = 16
 def build(args: Mapping[str, str]) -> Application:
     """What `serve run` and `serve deploy` call; `config` is the path of the settings, FOVEAL_... overrides them.
 
-    Raises: ConfigError; BrokerUnavailableError or GalleryUnavailableError within 10 s, with the address.
+    Raises: ConfigError; BrokerUnavailableError or GalleryUnavailableError within 10 s, with the address; ModelError
+    where a network is not known or its file not there: replicas would be started again and again.
     """
     unknown = sorted(set(args) - {"config"})
     if unknown:
         raise ConfigError(f"{unknown[0]}: expected only the argument config=PATH, got {unknown[0]!r}; take it out")
     config = load_config(args.get("config"), dict(os.environ))
+    ensure_networks(config)
     ensure_services(config)
     return application(config)
+
+
+def ensure_networks(config: AppConfig) -> None:
+    """Look whether the networks that the settings name are there. Raises: ModelError."""
+    from models.detection.finder import detector_files  # which brings OpenVINO in
+
+    if config.perception.placement.replicas:
+        detector_files(config.perception.detector, config.perception.detector_folder)
+        serving_spec(config.reid)
 
 
 def ensure_services(config: AppConfig) -> None:

@@ -27,6 +27,7 @@ def up(
     import os
     import threading
 
+    from actors.app import ensure_networks
     from actors.config import load_config
     from foveal.session import LocalSession, reach_named_services
     from foveal.settings import home_folder
@@ -40,7 +41,9 @@ def up(
 
     if detach:
         # A wrong setting or an absent service is said here, not in a log file.
-        reach_named_services(load_config(path, dict(os.environ)))
+        settings = load_config(path, dict(os.environ))
+        ensure_networks(settings)
+        reach_named_services(settings)
         state = bring_up(path, home, say=say)
         _show(state.info or {}, as_json)
         return

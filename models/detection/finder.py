@@ -9,15 +9,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalogue import find_public
+from models.catalogue import PUBLIC
 from models.detection.detections import Detections
 from models.detection.detector import Detector
-from models.detection.peers import find_as_ours
+from models.detection.peers import PEER_FILES, find_as_ours
 from models.detection.spec import DETECTORS
 from models.engine import EngineConfig, load_engine
-from models.errors import WeightsMissingError
+from models.errors import UnknownModelError, WeightsMissingError
 
-__all__ = ["Finder", "PublicDetectors", "open_finder"]
+__all__ = ["Finder", "PublicDetectors", "detector_files", "open_finder"]
 
 JOIN = "+"
 PUBLIC_LONG_SIDE = 640
@@ -63,17 +63,32 @@ class PublicDetectors:
         return found.where(found.scores >= self._threshold)
 
 
+def detector_files(name: str, folder: Path) -> list[Path]:
+    """The files of public detectors joined by +, none for one of ours.
+
+    Raises: UnknownModelError, WeightsMissingError.
+    """
+    if name in DETECTORS:
+        return []
+    found = []
+    for each in name.split(JOIN):
+        if each not in PUBLIC:
+            raise UnknownModelError(each, [*DETECTORS, *(one for one in PUBLIC if PUBLIC[one].file in PEER_FILES)])
+        weights = PUBLIC[each]
+        path = weights.find(folder)
+        if path is None:
+            raise WeightsMissingError(folder / weights.file, f"fetch it: foveal models pull {each}")
+        found.append(path)
+    return found
+
+
 def open_finder(name: str, engine: EngineConfig, folder: Path, *, threshold: float) -> Finder:
     """`name`: one of `DETECTORS`, or public ones joined by +, whose files `foveal models pull` left in `folder`.
 
-    Raises: UnknownModelError, WeightsMissingError, the errors of `load_engine`.
+    Raises: UnknownModelError, WeightsMissingError, SpecError (a public network that is no detector), the errors of
+    `load_engine`.
     """
-    if name in DETECTORS:
-        return Detector(load_engine(DETECTORS[name], engine, from_uint8=True), threshold=threshold)
-    finds = []
-    for each in name.split(JOIN):
-        path = find_public(each).find(folder)
-        if path is None:
-            raise WeightsMissingError(folder / find_public(each).file, f"fetch it: foveal models pull {each}")
-        finds.append(find_as_ours(path))
-    return PublicDetectors(finds, threshold)
+    files = detector_files(name, folder)
+    if files:
+        return PublicDetectors([find_as_ours(path) for path in files], threshold)
+    return Detector(load_engine(DETECTORS[name], engine, from_uint8=True), threshold=threshold)

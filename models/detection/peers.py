@@ -19,7 +19,7 @@ from models.detection import FACE, PERSON, Detections
 from models.engine.openvino import shared_core
 from models.errors import SpecError, WeightsMissingError
 
-__all__ = ["PEERS", "FastestDet", "Peer", "PeerEntry", "YoloxNano", "YuNet", "find_as_ours", "find_with"]
+__all__ = ["PEERS", "PEER_FILES", "FastestDet", "Peer", "PeerEntry", "YoloxNano", "YuNet", "find_as_ours", "find_with"]
 
 LEAST_SCORE = 0.02
 PAD = 114
@@ -114,6 +114,8 @@ PEERS = {
     "yunet_320": PeerEntry("yunet_n_dynamic.onnx", FACE, lambda path: YuNet(path, 320)),
 }
 
+PEER_FILES = sorted({entry.file for entry in PEERS.values()})
+
 
 def find_with(name: str, mirror: Path) -> Callable[[NDArray[np.uint8]], Detections]:
     """A peer behind the form of our own answers. Raises: WeightsMissingError if the mirror has no such file."""
@@ -127,8 +129,7 @@ def find_as_ours(path: Path) -> Callable[[NDArray[np.uint8]], Detections]:
     """The same by the peer's file. Raises: SpecError where it is no detector's."""
     entry = next((one for one in PEERS.values() if one.file == path.name), None)
     if entry is None:
-        files = ", ".join(sorted({one.file for one in PEERS.values()}))
-        raise SpecError(f"{path.name}: expected the file of a public detector, which are {files}")
+        raise SpecError(f"{path.name}: expected the file of a public detector, which are {', '.join(PEER_FILES)}")
     return _as_ours(entry, path)
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from actors.config import parse_config
 from deploy.local.process import free_port
-from foveal.exits import Exit
+from foveal.exits import Exit, exit_code_of
 from foveal.session import LocalSession
 from gallery.errors import GalleryUnavailableError
+from models.errors import ModelError
 from streams.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.services
@@ -85,3 +86,17 @@ def test_serve_run_says_it_too(kafka: str, valkey: str, nowhere: str) -> None:
             parse_config({"streams": {"bootstrap_servers": kafka}, "gallery": {"url": f"redis://{nowhere}/0"}})
         )
     assert time.monotonic() - began < SAID_WITHIN_S
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # Ray's own fields
+@pytest.mark.parametrize(("detector", "said"), [("yolo9", "foveal models list"), ("yolox_nano", "foveal models pull")])
+def test_a_detector_that_is_not_there_is_said_before_any_replica_starts(
+    tmp_path: Path, nowhere: str, detector: str, said: str
+) -> None:
+    perception = {"detector": detector, "detector_folder": str(tmp_path / "models")}
+    config = parse_config({"streams": {"bootstrap_servers": nowhere}, "perception": perception})
+    steps: list[str] = []
+    with pytest.raises(ModelError, match=rf"{detector}.*{said}") as raised:
+        LocalSession(config, tmp_path / "home", say=steps.append).start()
+    assert not steps
+    assert exit_code_of(raised.value) is Exit.USAGE

@@ -177,7 +177,7 @@ def test_the_command_adapts_and_the_gallery_follows_or_nothing_changes(
         bare = opened.enrol("Bare", image_bgr=site.images[0], whole=True).identity_id
         refused = run()
         assert isinstance(refused.exception, NotReembeddableError)
-        assert "nothing was done" in str(refused.exception)
+        assert "it stays with" in str(refused.exception)
         opened.remove(bare)
         set_crop_policy(store, name, CropPolicy(retention_s=3600))
         for row in range(6 * 44):
