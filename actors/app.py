@@ -12,11 +12,12 @@ from ray.serve import Application
 from actors.autoscaling import serve_options
 from actors.config import AppConfig, HealthConfig, PlacementConfig, load_config
 from actors.errors import ConfigError
+from actors.named import ensure_networks
 from gallery.store import GalleryStore
 from models.sites import serving_spec
 from streams.topics import ensure_topics
 
-__all__ = ["application", "build", "ensure_networks", "ensure_services"]
+__all__ = ["application", "build", "ensure_services"]
 
 SHUTDOWN_TIMEOUT_S = 20.0
 # Serve's own drain looks for HTTP requests only, of which stream deployments have none.
@@ -37,15 +38,6 @@ def build(args: Mapping[str, str]) -> Application:
     ensure_networks(config)
     ensure_services(config)
     return application(config)
-
-
-def ensure_networks(config: AppConfig) -> None:
-    """Look whether the networks that the settings name are there. Raises: ModelError."""
-    from models.detection.finder import detector_files  # which brings OpenVINO in
-
-    if config.perception.placement.replicas:
-        detector_files(config.perception.detector, config.perception.detector_folder)
-        serving_spec(config.reid)
 
 
 def ensure_services(config: AppConfig) -> None:

@@ -101,7 +101,7 @@ class LocalSession:
 
     def start(self) -> SessionInfo:
         """Bring up what is missing and wait until every replica is healthy."""
-        from actors.app import ensure_networks
+        from actors.named import ensure_networks
 
         ensure_networks(self._given)
         reach_named_services(self._given)

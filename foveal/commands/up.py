@@ -27,8 +27,8 @@ def up(
     import os
     import threading
 
-    from actors.app import ensure_networks
     from actors.config import load_config
+    from actors.named import ensure_networks
     from foveal.session import LocalSession, reach_named_services
     from foveal.settings import home_folder
     from foveal.supervisor import bring_up

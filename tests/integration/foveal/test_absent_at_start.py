@@ -88,7 +88,6 @@ def test_serve_run_says_it_too(kafka: str, valkey: str, nowhere: str) -> None:
     assert time.monotonic() - began < SAID_WITHIN_S
 
 
-@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # Ray's own fields
 @pytest.mark.parametrize(("detector", "said"), [("yolo9", "foveal models list"), ("yolox_nano", "foveal models pull")])
 def test_a_detector_that_is_not_there_is_said_before_any_replica_starts(
     tmp_path: Path, nowhere: str, detector: str, said: str
