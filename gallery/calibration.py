@@ -117,7 +117,10 @@ def calibrate(
 def _tracks(
     rows: NDArray[np.float32], owners: NDArray[np.int64], some: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """For each of some rows the mean, of unit norm, of it and up to `TRACK_VIEWS` - 1 others of its owner."""
+    """For each of some rows the mean, of unit norm, of it and up to `TRACK_VIEWS` - 1 others of its owner.
+
+    Never of all that the owner has: his searches would be one and the same, and count as several.
+    """
     order = np.lexsort((rng.random(len(rows)), owners))
     begins, counts = np.unique(owners[order], return_index=True, return_counts=True)[1:]
     place = np.empty(len(rows), np.int64)
@@ -128,7 +131,7 @@ def _tracks(
     total = rows[some].astype(np.float64)
     for turn in range(1, TRACK_VIEWS):
         other = order[begin + (first + turn) % count]
-        total += np.where((turn < count)[:, None], rows[other], 0)
+        total += np.where((turn < count - 1)[:, None], rows[other], 0)
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9), np.float32)
 
 

@@ -73,10 +73,9 @@ def test_a_calibrated_gallery_lets_the_named_share_through_in_every_index(
         while index.match(query, lobby)[0].probability is None:
             assert time.monotonic() < until
             time.sleep(0.005)
-        strangers = people(2, 2_000, 3).mean(axis=1)  # by the mean of a track, as the service asks
-        strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+        strangers = people(2, 2_000, 1)[:, 0]
         taken = sum(m.status == "known" for m in index.match(strangers, lobby)) / len(strangers)
-        assert 0.02 < taken < 0.2  # sixty people tell no more about a tenth of strangers
+        assert 0.05 < taken < 0.18
         assert index.match(query, lobby)[0].probability > 0.9  # type: ignore[operator]
         assert store.info(lobby).calibration == found.model_copy(update={"at_ms": store.info(lobby).calibration.at_ms})  # type: ignore[union-attr]
         store.set_threshold(lobby, 0.5)
