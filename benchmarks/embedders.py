@@ -1,6 +1,6 @@
 """Pictures a second of the ReID embedder beside a peer: `python -m benchmarks.embedders`; JSON on the last line.
 
-The peer is OSNet x0.25 (Zhou et al., ICCV 2019), trained on MSMT17. Both run on OpenVINO in the same precision, batch,
+The peer is OSNet x0.25 (Zhou et al., ICCV 2019), trained on MSMT17. Both run on OpenVINO in the same batch,
 threads and streams, turn by turn, each with inputs of its own size made beforehand: ours uint8 crops 128x64, the peer
 normalized crops 256x128.
 """
@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=2, help="inferences side by side, as perception has them")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="bf16")
+    parser.add_argument("--precision", choices=("auto", "f32", "bf16", "int8"), default="auto", help="ours")
+    parser.add_argument("--peer-precision", choices=("f32", "bf16"), default="bf16", help="nobody quantized the peer's")
     given = parser.parse_args()
     config = EngineConfig(compiler="openvino", precision=given.precision, threads=given.threads, streams=given.streams)
     generator = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def main() -> None:
     width, height = REID_NANO.input.size_wh
     crops = generator.integers(0, 256, (given.batch, height, width, 3), np.uint8)
     hints = {
-        "INFERENCE_PRECISION_HINT": given.precision,
+        "INFERENCE_PRECISION_HINT": given.peer_precision,
         "INFERENCE_NUM_THREADS": given.threads,
         "NUM_STREAMS": given.streams,
     }

@@ -1,7 +1,7 @@
 """Faces a second of the expression network beside mini-XCEPTION: `python -m benchmarks.faces`; JSON on the last line.
 
 mini-XCEPTION (Arriaga et al., 2017) is what the package `fer` carries. It is built here layer by layer with random
-weights: its speed is compared, not its accuracy. Both run on OpenVINO in the same precision, batch and threads, turn
+weights: its speed is compared, not its accuracy. Both run on OpenVINO in the same batch and threads, turn
 by turn; ours is given uint8 faces, once as the bare engine and once through the reader, which makes readings.
 """
 
@@ -34,14 +34,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=2, help="inferences side by side, as perception has them")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="bf16")
+    parser.add_argument("--precision", choices=("auto", "f32", "bf16", "int8"), default="auto", help="ours")
+    parser.add_argument("--peer-precision", choices=("f32", "bf16"), default="bf16", help="nobody quantized the peer's")
     given = parser.parse_args()
     config = EngineConfig(compiler="openvino", precision=given.precision, threads=given.threads, streams=given.streams)
     faces = np.random.default_rng(0).integers(0, 256, (given.batch, 48, 48), np.uint8)
     engine = load_engine(EXPRESSION_NANO, config, from_uint8=True)
     reader = ExpressionReader(engine)
     hints = {
-        "INFERENCE_PRECISION_HINT": given.precision,
+        "INFERENCE_PRECISION_HINT": given.peer_precision,
         "INFERENCE_NUM_THREADS": given.threads,
         "NUM_STREAMS": given.streams,
     }

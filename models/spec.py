@@ -103,12 +103,16 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """`<stem>.json`: the two files of a network at rest, and what was measured when they were written."""
+    """`<stem>.json`: the two files of a network at rest, and what was measured when they were written.
+
+    `ranges`: least and largest value of each activation that `models.quantization` rounds; empty where nobody measured.
+    """
 
     topology: Weights
     weights: Weights
     parameters: int
     metrics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,9 @@ class ModelSpec:
                 weights=Weights(self.weights_path, str(raw["weights"]["sha256"])),
                 parameters=int(raw["parameters"]),
                 metrics=MappingProxyType(dict(raw.get("metrics", {}))),
+                ranges=MappingProxyType({name: (float(a), float(b)) for name, (a, b) in raw.get("ranges", {}).items()}),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SpecError(
                 f"{self.record_path}: not a record of weights ({error!r}); export {self.name} again"
             ) from error

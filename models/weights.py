@@ -23,9 +23,10 @@ from safetensors.numpy import load as load_safetensors
 from models.errors import DigestError, SpecError, TopologyError, WeightsMissingError
 from models.spec import ModelSpec, Weights
 
-__all__ = ["assemble_onnx", "join", "load_state", "read_checked", "round_to_8_bits", "sha256_of", "strip"]
+__all__ = ["STEPS", "assemble_onnx", "join", "load_state", "read_checked", "round_to_8_bits", "sha256_of", "strip"]
 
-_STEPS = ".steps"
+STEPS = ".steps"
+"""What a tensor's name has behind it where its steps are meant."""
 _RESTORE = "restore it with git (`git checkout -- FILE`), or export the network again"
 
 
@@ -52,13 +53,13 @@ def round_to_8_bits(name: str, values: NDArray[np.float32]) -> dict[str, NDArray
     rows = values.reshape(len(values), -1)
     steps = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / 127
     rounded = np.rint(rows / steps[:, None]).astype(np.int8)
-    return {name: rounded.reshape(values.shape), name + _STEPS: steps.astype(np.float32)}
+    return {name: rounded.reshape(values.shape), name + STEPS: steps.astype(np.float32)}
 
 
 def _restored(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     state = dict(stored)
-    for name in [name for name in stored if name + _STEPS in stored]:
-        steps = state.pop(name + _STEPS)
+    for name in [name for name in stored if name + STEPS in stored]:
+        steps = state.pop(name + STEPS)
         state[name] = stored[name].astype(np.float32) * steps.reshape(-1, *(1,) * (stored[name].ndim - 1))
     return state
 

@@ -22,11 +22,15 @@ _LOG = logging.getLogger("foveal.models.engine")
 
 
 class Compiler(Protocol):
-    """What a compiler offers; see `models.engine.openvino` and `models.engine.tensorrt`."""
+    """What a compiler offers; see `models.engine.openvino` and `models.engine.tensorrt`.
+
+    `precision` is what it computes in, `eight_bits` whether it rather takes a quantized graph where there is one.
+    """
 
     name: CompilerName
     version: str
     precision: Precision
+    eight_bits: bool
 
     @property
     def device(self) -> str: ...
@@ -58,19 +62,24 @@ def load_engine(
     Raises: WeightsMissingError, DigestError, SpecError, CompilerMissingError, BuildError, RegistryError, EngineError.
     """
     from models.engine.preprocess import fold_pixels, pixel_input  # onnx takes 0.1 s, and commands import this module
+    from models.quantization import quantize
     from models.weights import assemble_onnx
 
     config = config or EngineConfig()
     onnx_bytes = assemble_onnx(spec)
     compiler = choose_compiler(config)
+    precision = compiler.precision
+    if compiler.eight_bits and (ranges := spec.record().ranges):
+        onnx_bytes, precision = quantize(onnx_bytes, ranges), "int8"
     profile = shapes or (ShapeProfile.usual_of(spec) if compiler.name == "tensorrt" else ShapeProfile.of(spec))
     inputs = spec.inputs
     if from_uint8:
         onnx_bytes, inputs = fold_pixels(onnx_bytes, spec), (pixel_input(spec),)
         profile = profile.in_layout(spec.input, inputs[0])
-    load = functools.partial(_find_or_build, compiler, config, onnx_bytes, spec.stem, inputs, spec.outputs)
+    info = _info_of(compiler, spec.stem, onnx_bytes, precision)
+    load = functools.partial(_find_or_build, compiler, config, onnx_bytes, info, inputs, spec.outputs)
     if spec.by_size and shapes is None and compiler.name == "openvino":
-        return SizedEngine(_info_of(compiler, spec.stem, onnx_bytes), inputs, spec.outputs, profile, load)
+        return SizedEngine(info, inputs, spec.outputs, profile, load)
     return load(profile)
 
 
@@ -84,7 +93,9 @@ def load_onnx(
 ) -> Engine:
     """The same for any ONNX model, such as a public one. Raises: as `load_engine`."""
     config = config or EngineConfig()
-    return _find_or_build(choose_compiler(config), config, onnx_bytes, model, inputs, outputs, profile)
+    compiler = choose_compiler(config)
+    info = _info_of(compiler, model, onnx_bytes, compiler.precision)
+    return _find_or_build(compiler, config, onnx_bytes, info, inputs, outputs, profile)
 
 
 def choose_compiler(config: EngineConfig) -> Compiler:
@@ -105,30 +116,29 @@ def _find_or_build(
     compiler: Compiler,
     config: EngineConfig,
     onnx_bytes: bytes,
-    model: str,
+    info: EngineInfo,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     profile: ShapeProfile,
 ) -> Engine:
     """Load it from the registry, where it is built first if needed; without a `cache_dir` build it anew."""
-    info = _info_of(compiler, model, onnx_bytes)
-    build = functools.partial(compiler.build, onnx_bytes, model, inputs, profile)
+    build = functools.partial(compiler.build, onnx_bytes, info.model, inputs, profile)
     if config.cache_dir is None:
         return compiler.load(build(), info, inputs, outputs, profile)
     built_with = (info.compiler, info.compiler_version, info.device, info.precision)
-    key = EngineKey(model, info.onnx_sha256, *built_with, profile.as_key())
+    key = EngineKey(info.model, info.onnx_sha256, *built_with, profile.as_key())
     registry = EngineRegistry(config.cache_dir, config.cache_max_bytes)
     blob = registry.get_or_build(key, build)
     try:
         return compiler.load(blob, info, inputs, outputs, profile)
     except EngineError as error:
-        _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", model, error)
+        _LOG.warning("the compiler refuses the engine kept for %s (%s): building it again", info.model, error)
         return compiler.load(registry.get_or_build(key, build, fresh=True), info, inputs, outputs, profile)
 
 
-def _info_of(compiler: Compiler, model: str, onnx_bytes: bytes) -> EngineInfo:
+def _info_of(compiler: Compiler, model: str, onnx_bytes: bytes, precision: Precision) -> EngineInfo:
     digest = hashlib.sha256(onnx_bytes).hexdigest()
-    return EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, compiler.precision)
+    return EngineInfo(model, digest, compiler.name, compiler.version, compiler.device, precision)
 
 
 def _openvino(config: EngineConfig) -> Compiler:

@@ -19,7 +19,7 @@ from models.spec import TensorSpec
 __all__ = ["OpenVinoCompiler", "OpenVinoEngine", "shared_core"]
 
 DEVICE = "CPU"
-_NATIVE = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+_NATIVE = {"bf16": "BF16", "f16": "FP16", "f32": "FP32", "int8": "INT8"}
 _HINT = {"bf16": "bf16", "f16": "f16", "f32": "f32"}
 
 
@@ -45,6 +45,7 @@ class OpenVinoCompiler:
         self.version = str(ov.__version__)
         self._capabilities = tuple(sorted(self._core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")))
         self.precision: Precision = self._choose()
+        self.eight_bits = config.precision in ("auto", "int8") and "INT8" in self._capabilities
 
     @property
     def device(self) -> str:
@@ -89,14 +90,15 @@ class OpenVinoCompiler:
         return settings
 
     def _choose(self) -> Precision:
+        """In which layers compute that are not quantized."""
         asked = self._config.precision
-        if asked == "auto":
-            return "bf16" if "BF16" in self._capabilities else "f32"
-        if _NATIVE[asked] not in self._capabilities:
+        if asked != "auto" and _NATIVE[asked] not in self._capabilities:
             raise EngineError(
                 f"engine.precision: expected auto or f32, got {asked}: this processor has only "
                 f"{', '.join(self._capabilities)}; set engine.precision: auto"
             )
+        if asked == "auto" or asked == "int8":
+            return "bf16" if "BF16" in self._capabilities else "f32"
         return asked
 
 

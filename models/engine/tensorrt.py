@@ -145,6 +145,7 @@ class TensorRtCompiler:
             )
         self.version = self._builder.version
         self.precision: Precision = "f32"
+        self.eight_bits = False
 
     @property
     def device(self) -> str:

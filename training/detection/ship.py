@@ -1,22 +1,28 @@
-"""From a run's averaged weights to what ships."""
+"""From a run's averaged weights to what ships, and the ranges of its activations."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.detection.golden import GOLDEN, drawn_picture, summary
 from models.detection.network import DetectorNet
-from models.detection.spec import DETECTORS
-from training.detection.data import normalize_batch
+from models.detection.preprocess import fit_of, letterbox
+from models.detection.spec import DETECTORS, LONG_SIDE
+from training.detection.data import load_samples, normalize_batch
 from training.export import export
+from training.ranges import record_ranges
 
-__all__ = ["ship"]
+__all__ = ["measure_ranges", "ship"]
+
+PICTURES_EACH = 60
 
 
-def ship(run: Path, size: str) -> None:
+def ship(run: Path, size: str, data: Path) -> None:
     """Write topology, weights and record of the detector of that size; prints their digests."""
     saved = torch.load(run / "checkpoint.pt", weights_only=True)
     network = DetectorNet(size)
@@ -26,6 +32,23 @@ def ship(run: Path, size: str) -> None:
         GOLDEN: summary(_points(network)),
     }
     print(export(network, DETECTORS[f"detector-{size}"], (torch.zeros(2, 3, 96, 128),), metrics=metrics, bits=8))
+    measure_ranges(size, data)
+
+
+def measure_ranges(size: str, data: Path) -> None:
+    """Of the activations of the shipped detector of that size, on some of the training photographs."""
+    record_ranges(DETECTORS[f"detector-{size}"], _photographs(data))
+
+
+def _photographs(data: Path) -> Iterator[NDArray[np.uint8]]:
+    for name in ("person_train.csv", "face_train.csv"):
+        samples = load_samples(data / name, kind=0)
+        for index in np.random.default_rng(0).permutation(len(samples))[:PICTURES_EACH]:
+            image = samples[index].image
+            fit = fit_of((image.shape[1], image.shape[0]), LONG_SIDE)
+            batch = np.empty((1, *fit.padded_wh[::-1], 3), np.uint8)
+            letterbox(image, fit, batch[0])
+            yield batch
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""`python -m training.expression train|export|evaluate|conditions|noise|ablate`; the last line is JSON."""
+"""`python -m training.expression train|export|ranges|evaluate|conditions|noise|ablate`; the last line is JSON."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def _export(given: argparse.Namespace) -> dict[str, Any]:
 
     record = export_run(given.run, given.data)
     return {"weights": str(record.weights.path), **record.metrics["training"]}
+
+
+def _ranges(given: argparse.Namespace) -> dict[str, Any]:
+    from training.expression.data import read_faces, validation_split
+    from training.expression.export import measure_ranges
+
+    return {"ranges": len(measure_ranges(validation_split(read_faces(given.data))[0]).ranges)}
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
@@ -74,6 +81,7 @@ def _ablate(given: argparse.Namespace) -> dict[str, Any]:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "train": _train,
     "export": _export,
+    "ranges": _ranges,
     "evaluate": _evaluate,
     "conditions": _conditions,
     "noise": _noise,
@@ -89,6 +97,8 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--fresh", action="store_true", help="begin anew although there is a checkpoint")
     exporting = commands.add_parser("export", help="calibrate and write the run's last checkpoint to models/")
+    ranging = commands.add_parser("ranges", help="measure the shipped network's activations again, as `export` does")
+    ranging.add_argument("--data", type=Path, default=folder / "fer2013_train.npz")
     noise = commands.add_parser("noise", help="wrong labels: ours, cross-entropy, label smoothing, relabelling")
     noise.add_argument("--percent", type=int, nargs="+", default=[10, 20, 30], help="of the labels flipped")
     ablation = commands.add_parser("ablate", help="the method without each of its parts")
@@ -107,7 +117,7 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
         which = command.add_mutually_exclusive_group()
         which.add_argument("--data", type=Path, help="npz, or a folder a class (default: FER2013's public test)")
         which.add_argument("--held-out", action="store_true", help="the training faces that are held out, to choose by")
-        command.add_argument("--precision", choices=("auto", "f32", "bf16", "f16"), default="auto")
+        command.add_argument("--precision", choices=("auto", "f32", "bf16", "f16", "int8"), default="auto")
         command.add_argument("--threads", type=int)
     return parser
 

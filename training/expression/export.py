@@ -16,10 +16,11 @@ from models.expression.network import ExpressionNet
 from models.expression.spec import EXPRESSION_NANO
 from models.spec import WeightsRecord
 from training.export import export
-from training.expression.data import read_faces, validation_split
+from training.expression.data import FaceSet, read_faces, validation_split
 from training.expression.train import outputs_of
+from training.ranges import batches_of, record_ranges
 
-__all__ = ["calibrate", "export_run"]
+__all__ = ["calibrate", "export_run", "measure_ranges"]
 
 
 def export_run(run: Path, data: Path) -> WeightsRecord:
@@ -32,7 +33,7 @@ def export_run(run: Path, data: Path) -> WeightsRecord:
     network = ExpressionNet()
     network.load_state_dict(kept["average"])
     network.eval()
-    _, validation = validation_split(read_faces(data))
+    faces, validation = validation_split(read_faces(data))
     logits, _, doubt, _ = outputs_of(network, validation)
     temperature, scale, shift = calibrate(logits, doubt, torch.from_numpy(validation.labels))
     network.temperature.fill_(temperature)
@@ -48,7 +49,13 @@ def export_run(run: Path, data: Path) -> WeightsRecord:
         "temperature": round(temperature, 4),
     }
     calibration = ("temperature", "uncertainty_scale", "uncertainty_shift")
-    return export(network, EXPRESSION_NANO, [example], metrics={"training": trained}, keep_float32=calibration, bits=8)
+    export(network, EXPRESSION_NANO, [example], metrics={"training": trained}, keep_float32=calibration, bits=8)
+    return measure_ranges(faces)
+
+
+def measure_ranges(faces: FaceSet) -> WeightsRecord:
+    """Of the activations of the shipped network, on some of its training faces."""
+    return record_ranges(EXPRESSION_NANO, batches_of(faces.images[..., None]))
 
 
 def calibrate(logits: Tensor, doubt: Tensor, labels: Tensor) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""`python -m training.reid train|export|mask|evaluate|ablate|adapt-trial`."""
+"""`python -m training.reid train|export|mask|ranges|evaluate|ablate|adapt-trial`."""
 
 from __future__ import annotations
 
@@ -42,10 +42,14 @@ def main() -> None:
         from training.reid.export import export_run
         from training.reid.words import export_words
 
-        record = export_run(arguments.run)
+        record = export_run(arguments.run, arguments.data)
         print(json.dumps({"words": export_words(arguments.run, arguments.data, arguments.attributes)}))
         print(json.dumps({"mask": str(export_mask(arguments.data, EngineConfig(compiler="openvino")))}))
         print(json.dumps({"weights": str(record.weights.path), **record.metrics["training"]}))
+    elif arguments.command == "ranges":
+        from training.reid.export import measure_ranges
+
+        print(json.dumps({"ranges": len(measure_ranges(arguments.data).ranges)}))
     elif arguments.command == "mask":
         from models.engine import EngineConfig
         from training.reid.evaluate import export_mask
@@ -96,8 +100,12 @@ def _parser(root: Path) -> argparse.ArgumentParser:
     exporting.add_argument("--run", type=Path, default=Path("runs/reid"))
     exporting.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
     exporting.add_argument("--attributes", type=Path, default=root / "reid" / "attributes.csv")
-    masking = commands.add_parser("mask", help="learn which bits a small gallery keeps, as `export` does")
-    masking.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
+    for name, said in (
+        ("mask", "learn which bits a small gallery keeps, as `export` does"),
+        ("ranges", "measure the shipped network's activations again, as `export` does"),
+    ):
+        again = commands.add_parser(name, help=said)
+        again.add_argument("--data", type=Path, default=root / "reid" / "market1501_600ids.tar")
     testing = commands.add_parser("evaluate", help="the Market protocol; JSON on the last line")
     testing.add_argument(
         "--data", type=Path, help="tar or folder, every identity is tested (default: the split's 120 held-out ones)"
@@ -105,7 +113,7 @@ def _parser(root: Path) -> argparse.ArgumentParser:
     testing.add_argument("--peer", choices=sorted(PEERS), help="another's network instead of ours")
     testing.add_argument("--mirrored", action="store_true", help="the mean of each crop and its mirror image")
     testing.add_argument("--rerank", action="store_true", help="also after k-reciprocal re-ranking")
-    testing.add_argument("--precision", choices=("auto", "f32", "bf16", "f16"), default="auto")
+    testing.add_argument("--precision", choices=("auto", "f32", "bf16", "f16", "int8"), default="auto")
     testing.add_argument("--threads", type=int)
     return parser
 

@@ -27,6 +27,7 @@ from models.reid.network import EmbedderNet
 from models.reid.spec import REID_NANO
 from models.spec import ModelSpec
 from training.export import export, load_network
+from training.ranges import batches_of, record_ranges
 from training.reid.adapter import AdaptConfig, Adapted, adapt, embed_crops
 from training.reid.judging import MOST_LOSS, Embed, Verdict, figures_precision, judge
 from training.reid.site import SiteCrops, hold_back, neighbours
@@ -79,6 +80,7 @@ def adapt_site(
         told = {"from": now.stem, "pictures": len(learned), "steps": adapted.steps, "share": share}
         told |= {"config": asdict(config), "rounds": list(adapted.rounds)}
         export(drawn_back, candidate, [example], metrics={"adaptation": told})
+        record_ranges(candidate, batches_of(learned.images))
         verdict = _judged(held, now, candidate, engine)
         if verdict.accepted:
             _keep(candidate, new, verdict)

@@ -136,6 +136,25 @@ def test_eight_bits_at_rest_are_the_large_tensors_and_half_the_bytes(spec: Model
     assert not torch.equal(loaded.up.weight, network.up.weight)
 
 
+def test_ranges_are_measured_where_convolutions_read_and_the_engine_uses_them(spec: ModelSpec, image: Any) -> None:
+    from training.export import export
+    from training.ranges import record_ranges
+
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 2, 32, 48, 3), np.uint8)
+    before = export(make_network(), spec, [image])
+    assert not before.ranges
+    record = record_ranges(spec, pictures)
+    assert len(record.ranges) == 2  # of three convolutions the first reads the picture
+    assert (record.weights, record.metrics) == (before.weights, before.metrics)
+    found = []
+    for precision in ("f32", "int8"):
+        with load_engine(spec, EngineConfig(compiler="openvino", precision=precision), from_uint8=True) as engine:
+            found.append(engine.run({"image": pictures[0]})["large"])
+    assert 0 < np.abs(found[1] - found[0]).max() < 0.05 * np.abs(found[0]).max()
+    with pytest.raises(ValueError, match="no picture"):
+        record_ranges(spec, ())
+
+
 def test_an_export_is_the_same_every_time(spec: ModelSpec, image: Any) -> None:
     from training.export import export
 
