@@ -22,8 +22,9 @@ from actors.config import Privacy
 from foveal.demo.inputs import talking_face
 from foveal.media import SourceFrame, open_source
 from foveal.privacy import FAINT_SCORE, Veil, faces_and_heads
-from models.detection import DETECTION_NANO, FACE, Detections, Detector
+from models.detection import FACE, Detections, Detector
 from models.detection.peers import find_with
+from models.detection.spec import DETECTION_SMALL
 from models.engine import EngineConfig, load_engine
 
 __all__ = ["VARIANTS", "main", "measure"]
@@ -48,12 +49,12 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1000, help="stop after so many")
     given = parser.parse_args()
     mirror = os.environ.get("FOVEAL_MODEL_MIRROR")
-    with load_engine(DETECTION_NANO, EngineConfig(), from_uint8=True) as engine:
+    with load_engine(DETECTION_SMALL, EngineConfig(), from_uint8=True) as engine:
         ours = Detector(engine, threshold=FAINT_SCORE)
         judge = find_with("yunet", Path(mirror)) if mirror else lambda image: ours.detect([image])[0]
         clips = given.clips or [str(talking_face())]
         result = measure(_frames(clips), ours, judge, given.privacy, most=given.frames)
-    print(json.dumps({"judge": "yunet" if mirror else "detector-nano", "privacy": given.privacy, **result}))
+    print(json.dumps({"judge": "yunet" if mirror else DETECTION_SMALL.stem, "privacy": given.privacy, **result}))
 
 
 def measure(

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.config import Privacy
-from models.detection import DETECTION_NANO, FACE, PERSON, Detections, Detector
+from models.detection import FACE, PERSON, Detections, Detector
+from models.detection.spec import DETECTION_SMALL
 from models.engine import EngineConfig, load_engine
 
 __all__ = ["FAINT_SCORE", "NEW_SCORE", "Veil", "faces_and_heads", "hidden_frames", "hide_faces"]
@@ -30,7 +31,8 @@ DRIFT_A_S = 0.5
 """How much of its size a face is taken to move in a second while it is not seen."""
 CELLS = 4
 HEAD_HIGH, HEAD_WIDE = 0.2, 0.6
-"""Of a person's box."""
+FACE_WITHIN = 0.4
+"""Of a person's box. People who are cut off below the chest have their face lower in it than those who stand."""
 Image = NDArray[np.uint8]
 Box = NDArray[np.float32]
 T = TypeVar("T")
@@ -56,12 +58,12 @@ def hide_faces(image_bgr: Image, boxes_xyxy: NDArray[np.float32], privacy: Priva
 
 
 def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iterator[Image]:
-    """The pictures of a clip, uint8 [H, W, 3], with every face hidden, found by the detector that serves streams."""
+    """The pictures of a clip, uint8 [H, W, 3], with every face hidden, found by our larger detector."""
     if privacy == "none":
         yield from frames
         return
     veil: Veil[None] = Veil(privacy)
-    with load_engine(DETECTION_NANO, EngineConfig(), from_uint8=True) as engine:
+    with load_engine(DETECTION_SMALL, EngineConfig(), from_uint8=True) as engine:
         detector = Detector(engine, threshold=FAINT_SCORE)
         for index, image in enumerate(frames):
             [found] = detector.detect([image])
@@ -72,10 +74,16 @@ def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iter
 
 
 def faces_and_heads(found: Detections) -> Detections:
-    """The faces, and the heads of people whose face was not found: the top of their box, in the middle."""
+    """The faces, and the heads of people whose face was not found: the top of their box, in the middle.
+
+    A face is a person's where one is sure of it and its middle lies in the upper part of his box: what is taken for a
+    face on somebody's chest or hand leaves the head to be hidden.
+    """
     faces, people = found.of_class(FACE), found.of_class(PERSON)
-    middles = (faces.boxes_xyxy[:, :2] + faces.boxes_xyxy[:, 2:]) / 2
-    boxes = people.boxes_xyxy
+    sure = faces.where(faces.scores >= NEW_SCORE).boxes_xyxy
+    middles = (sure[:, :2] + sure[:, 2:]) / 2
+    boxes = people.boxes_xyxy.copy()
+    boxes[:, 3] = boxes[:, 1] + FACE_WITHIN * (boxes[:, 3] - boxes[:, 1])
     inside = (middles[None] >= boxes[:, None, :2]) & (middles[None] <= boxes[:, None, 2:])
     faceless = people.where(~np.any(np.all(inside, axis=2), axis=1))
     left, top, right, bottom = faceless.boxes_xyxy.T

@@ -1,7 +1,7 @@
 """Embedders that were adapted to a site: which one serves, and where they lie.
 
-They are of the shipped network's shape, in a folder of the site's own: `reid-nano-2+lobby.1` is the first that was
-adapted from reid-nano 2 with the pictures of "lobby". The name is the model epoch, so galleries never mix vectors.
+They are of the shipped network's shape, in a folder of the site's own: `reid-nano-3+lobby.1` is the first that was
+adapted from reid-nano 3 with the pictures of "lobby". The name is the model epoch, so galleries never mix vectors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ReidConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: str | None = Field(
-        default=None, description="One that `foveal adapt` made, as reid-nano-2+lobby.1; null: the shipped one."
+        default=None, description="One that `foveal adapt` made, as reid-nano-3+lobby.1; null: the shipped one."
     )
     folder: Path = Field(
         default=Path(".foveal/networks"), description="Where adapted networks lie; the same on every machine."

@@ -39,7 +39,7 @@ Examples:
 
     foveal adapt --crops tracks/ --site lobby --json | jq .verdict
 
-    FOVEAL_REID__NETWORK=reid-nano-2+lobby.1 foveal up
+    FOVEAL_REID__NETWORK=reid-nano-3+lobby.1 foveal up
 """
 
 

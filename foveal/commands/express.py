@@ -56,7 +56,8 @@ def express(
     from foveal.media import SourceError
     from foveal.privacy import FAINT_SCORE
     from foveal.settings import home_folder
-    from models.detection import DETECTION_NANO, Detector
+    from models.detection import Detector
+    from models.detection.spec import DETECTION_SMALL
     from models.engine import EngineConfig, load_engine
     from models.expression import EXPRESSION_NANO, ExpressionReader
 
@@ -68,7 +69,7 @@ def express(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     with (
-        load_engine(DETECTION_NANO, engines, from_uint8=True) as faces,
+        load_engine(DETECTION_SMALL, engines, from_uint8=True) as faces,
         load_engine(EXPRESSION_NANO, engines, from_uint8=True) as expressions,
         Progress(*columns, console=console, disable=as_json) as progress,
     ):

@@ -16,7 +16,7 @@ __all__ = ["reembed"]
 def reembed(
     gallery: Name,
     network: Annotated[
-        str | None, typer.Option(help="A model epoch, as reid-nano-2+lobby.1; left out: the one of the settings.")
+        str | None, typer.Option(help="A model epoch, as reid-nano-3+lobby.1; left out: the one of the settings.")
     ] = None,
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Go on without vectors that have no crop; they are unused then.")
@@ -36,9 +36,9 @@ def reembed(
 
     Examples:
 
-        foveal gallery reembed lobby --network reid-nano-2+lobby.1
+        foveal gallery reembed lobby --network reid-nano-3+lobby.1
 
-        foveal gallery reembed lobby --network reid-nano-2 --reason "the new one mixes up uniforms"
+        foveal gallery reembed lobby --network reid-nano-3 --reason "the new one mixes up uniforms"
 
         foveal gallery reembed lobby --forget-old --json
     """

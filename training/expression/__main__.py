@@ -69,7 +69,8 @@ def _noise(given: argparse.Namespace) -> dict[str, Any]:
     from training.expression.trials import try_noise
 
     percents = tuple(given.percent)
-    return {"trials": try_noise(given.data, given.run, minutes=given.minutes, seeds=given.seeds, percents=percents)}
+    asked = {"minutes": given.minutes, "seeds": given.seeds, "count": given.faces, "trunk_minutes": given.trunk_minutes}
+    return {"trials": try_noise(given.data, given.run, percents=percents, **asked)}
 
 
 def _ablate(given: argparse.Namespace) -> dict[str, Any]:
@@ -101,12 +102,14 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     ranging.add_argument("--data", type=Path, default=folder / "fer2013_train.npz")
     noise = commands.add_parser("noise", help="wrong labels: ours, cross-entropy, label smoothing, relabelling")
     noise.add_argument("--percent", type=int, nargs="+", default=[10, 20, 30], help="of the labels flipped")
+    noise.add_argument("--faces", type=int, default=6000, help="that are learned from")
+    noise.add_argument("--trunk-minutes", type=float, default=20.0, help="of the trunk that all begin with")
     ablation = commands.add_parser("ablate", help="the method without each of its parts")
     for command, run in ((training, ""), (exporting, ""), (noise, "-noise"), (ablation, "-ablation")):
         command.add_argument("--data", type=Path, default=folder / "fer2013_train.npz")
         command.add_argument("--run", type=Path, default=Path(f"runs/expression{run}"))
-    for command in (noise, ablation):
-        command.add_argument("--minutes", type=float, default=20.0, help="of processor time, each trial")
+    for command, minutes in ((noise, 3.0), (ablation, 20.0)):
+        command.add_argument("--minutes", type=float, default=minutes, help="of processor time, each trial")
         command.add_argument("--seeds", type=int, default=3)
     testing = commands.add_parser("evaluate", help="accuracy and calibration")
     testing.add_argument("--flip", action="store_true", help="mean of each face and its mirror image")

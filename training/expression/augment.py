@@ -25,8 +25,11 @@ def normalize_faces(faces: Tensor) -> Tensor:
     return (faces[:, None].float() / 255 - MEAN) / STD
 
 
-def augment_faces(faces: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """uint8 [N, H, W] to augmented, normalized float [N, 1, H, W] and which were ruined, bool [N]."""
+def augment_faces(faces: Tensor, generator: torch.Generator, *, geometry_only: bool = False) -> tuple[Tensor, Tensor]:
+    """uint8 [N, H, W] to augmented, normalized float [N, 1, H, W] and which were ruined, bool [N].
+
+    `geometry_only` leaves all but the flip, turn, zoom and shift, and ruins none.
+    """
     count, side = len(faces), faces.shape[-1]
 
     def uniform(low: float, high: float) -> Tensor:
@@ -35,6 +38,9 @@ def augment_faces(faces: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
     def chance(probability: float) -> Tensor:
         return torch.rand(count, generator=generator) < probability
 
+    if geometry_only:
+        whole = torch.zeros(count, dtype=torch.bool)
+        return _resample(normalize_faces(faces), uniform, chance(0.5), whole), whole
     jpeg = chance(P_JPEG)
     if jpeg.any():
         faces = faces.clone()

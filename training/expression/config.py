@@ -36,5 +36,6 @@ class TrainConfig:
     relabel_margin: float = 0.2
     ema_decay: float = 0.998
     redraw: float = 0.1  # new neighbours after this part of the schedule
+    geometry_only: bool = False  # of the augmentation
     seed: int = 6
     threads: int = 1

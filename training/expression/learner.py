@@ -51,6 +51,13 @@ class Learner:
         )
         self.steps, self.spent_s = 0, 0.0
 
+    def begin_from(self, trunk: Path) -> None:
+        """Take over the trunk of another run's checkpoint, not its heads."""
+        kept = torch.load(trunk, weights_only=True)["average"]
+        backbone = {name: value for name, value in kept.items() if name.startswith("backbone.")}
+        for module in (self.network, self.average):
+            module.load_state_dict(backbone, strict=False)
+
     def step(
         self, inputs: Tensor, ruined: Tensor, indices: Tensor, neighbours: Tensor, progress: float
     ) -> NDArray[np.float64]:

@@ -39,8 +39,16 @@ def train(data: Path, run: Path, config: TrainConfig, *, resume: bool = True) ->
     return train_on(faces, validation, run, config, resume=resume)
 
 
-def train_on(faces: FaceSet, validation: FaceSet, run: Path, config: TrainConfig, *, resume: bool = True) -> Path:
-    """The same with the split made by the caller."""
+def train_on(
+    faces: FaceSet,
+    validation: FaceSet,
+    run: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = True,
+    trunk: Path | None = None,
+) -> Path:
+    """The same with the split made by the caller; `trunk` is a checkpoint whose trunk a fresh run begins with."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     run.mkdir(parents=True, exist_ok=True)
@@ -50,6 +58,8 @@ def train_on(faces: FaceSet, validation: FaceSet, run: Path, config: TrainConfig
     path, log = run / "checkpoint.pt", run / "log.jsonl"
     if resume and path.exists():
         learner.load(path)
+    elif trunk is not None:
+        learner.begin_from(trunk)
     images = torch.from_numpy(faces.images)
     # A resumed run draws other batches than the first: the seed moves with the seconds spent.
     generator = torch.Generator().manual_seed(config.seed + int(learner.spent_s))
@@ -64,7 +74,7 @@ def train_on(faces: FaceSet, validation: FaceSet, run: Path, config: TrainConfig
         if len(order) < config.batch:
             order = torch.randperm(len(images), generator=generator)
         indices, order = order[: config.batch], order[config.batch :]
-        inputs, ruined = augment_faces(images[indices], generator)
+        inputs, ruined = augment_faces(images[indices], generator, geometry_only=config.geometry_only)
         inputs = inputs.to(memory_format=torch.channels_last)
         running += learner.step(inputs, ruined, indices, neighbours[indices], progress)
         learner.spent_s += time.process_time() - started

@@ -159,7 +159,7 @@ class _Adapter:
         first, second = self._pairs(chosen)
         crops = augment_crops(self.images[np.concatenate((first, second))], SIZE_HW, self._generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
-            maps = self.network.backbone(crops.to(memory_format=torch.channels_last))
+            maps = self.network.maps(crops.to(memory_format=torch.channels_last))
             features = self.network.features_of(maps)[0]
         maps = maps.float()
         embeddings = F.normalize(self.network.neck(features.float()), dim=1)

@@ -123,10 +123,11 @@ def test_a_trial_on_record_is_not_repeated(tmp_path: Path) -> None:
 
     data, faces = tmp_path / "faces.npz", faces_of(300)
     np.savez(data, images=faces.images, labels=faces.labels.astype(np.uint8), votes=faces.votes.astype(np.int8))
-    first = try_noise(data, tmp_path / "run", minutes=0.02, seeds=1, percents=(20,))
-    assert [one["trial"] for one in first] == [f"{method}, 20 % wrong" for method in METHODS]
+    asked = {"minutes": 0.02, "seeds": 1, "count": 100, "trunk_minutes": 0.02, "percents": (20,)}
+    first = try_noise(data, tmp_path / "run", **asked)
+    assert [one["trial"] for one in first] == [f"{method}, 20 % of 100 wrong" for method in METHODS]
     log = (tmp_path / "run" / "now" / "log.jsonl").read_bytes()
-    assert try_noise(data, tmp_path / "run", minutes=0.02, seeds=1, percents=(20,)) == first
+    assert try_noise(data, tmp_path / "run", **asked) == first
     assert (tmp_path / "run" / "now" / "log.jsonl").read_bytes() == log
 
 

@@ -113,3 +113,20 @@ def test_a_person_without_a_face_has_the_head_hidden_and_one_with_a_face_only_th
     np.testing.assert_allclose(hidden_ones.boxes_xyxy, [(10, 20, 20, 32), (66, 10, 84, 30)])
     np.testing.assert_allclose(hidden_ones.scores, [0.9, 0.7])
     assert len(faces_and_heads(Detections.none())) == 0
+
+
+@pytest.mark.parametrize(
+    ("face", "score", "both"),
+    [
+        ((18, 22, 30, 36), 0.9, False),  # his face
+        ((18, 22, 30, 36), FAINT_SCORE, True),  # perhaps no face
+        ((18, 70, 30, 84), 0.9, True),  # at his hip: a bag, or somebody in front of him
+    ],
+)
+def test_a_head_is_hidden_unless_its_own_face_is_surely_found(
+    face: tuple[float, float, float, float], score: float, both: bool
+) -> None:
+    found = found_as(boxes((8, 20, 40, 110), face))
+    found.classes[0] = PERSON
+    found.scores[1] = score
+    assert len(faces_and_heads(found)) == 1 + both

@@ -54,7 +54,7 @@ def test_a_line_of_the_settings_chooses_what_serves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["reid-nano-2+lobby", "osnet-1+lobby.1", "../reid-nano-2+lobby.1", "reid-nano-2+a/b.1"]
+    "name", ["reid-nano-3+lobby", "osnet-1+lobby.1", "../reid-nano-3+lobby.1", "reid-nano-3+a/b.1"]
 )
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match=r"reid.network: expected reid-nano-\d+") as error:
