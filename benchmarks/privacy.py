@@ -50,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     mirror = os.environ.get("FOVEAL_MODEL_MIRROR")
     with load_engine(DETECTION_SMALL, EngineConfig(), from_uint8=True) as engine:
-        ours = Detector(engine, threshold=FAINT_SCORE)
+        ours = Detector(engine, threshold=FAINT_SCORE, spec=DETECTION_SMALL)
         judge = find_with("yunet", Path(mirror)) if mirror else lambda image: ours.detect([image])[0]
         clips = given.clips or [str(talking_face())]
         result = measure(_frames(clips), ours, judge, given.privacy, most=given.frames)

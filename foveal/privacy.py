@@ -31,8 +31,8 @@ DRIFT_A_S = 0.5
 """How much of its size a face is taken to move in a second while it is not seen."""
 CELLS = 4
 HEAD_HIGH, HEAD_WIDE = 0.2, 0.6
-FACE_WITHIN = 0.4
-"""Of a person's box. People who are cut off below the chest have their face lower in it than those who stand."""
+FACE_WITHIN = 0.5
+"""Of a person's box. The face of somebody who is cut off below the chest is low in it."""
 Image = NDArray[np.uint8]
 Box = NDArray[np.float32]
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iter
         return
     veil: Veil[None] = Veil(privacy)
     with load_engine(DETECTION_SMALL, EngineConfig(), from_uint8=True) as engine:
-        detector = Detector(engine, threshold=FAINT_SCORE)
+        detector = Detector(engine, threshold=FAINT_SCORE, spec=DETECTION_SMALL)
         for index, image in enumerate(frames):
             [found] = detector.detect([image])
             for picture, _ in veil.add(index / fps, image, faces_and_heads(found), None):
@@ -76,7 +76,7 @@ def hidden_frames(frames: Iterable[Image], fps: float, privacy: Privacy) -> Iter
 def faces_and_heads(found: Detections) -> Detections:
     """The faces, and the heads of people whose face was not found: the top of their box, in the middle.
 
-    A face is a person's where one is sure of it and its middle lies in the upper part of his box: what is taken for a
+    A face is a person's where one is sure of it and its middle lies in the upper half of his box: what is taken for a
     face on somebody's chest or hand leaves the head to be hidden.
     """
     faces, people = found.of_class(FACE), found.of_class(PERSON)

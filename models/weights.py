@@ -23,7 +23,17 @@ from safetensors.numpy import load as load_safetensors
 from models.errors import DigestError, SpecError, TopologyError, WeightsMissingError
 from models.spec import ModelSpec, Weights
 
-__all__ = ["STEPS", "assemble_onnx", "join", "load_state", "read_checked", "round_to_8_bits", "sha256_of", "strip"]
+__all__ = [
+    "STEPS",
+    "assemble_onnx",
+    "join",
+    "load_state",
+    "read_checked",
+    "restored",
+    "round_to_8_bits",
+    "sha256_of",
+    "strip",
+]
 
 STEPS = ".steps"
 """What a tensor's name has behind it where its steps are meant."""
@@ -40,23 +50,27 @@ def assemble_onnx(spec: ModelSpec) -> bytes:
     topology = onnx.load_from_string(read_checked(record.topology))
     _check_names(spec, "inputs", [value.name for value in topology.graph.input], [t.name for t in spec.inputs])
     _check_names(spec, "outputs", [value.name for value in topology.graph.output], [t.name for t in spec.outputs])
-    return join(topology, _restored(load_safetensors(read_checked(record.weights))))
+    return join(topology, restored(load_safetensors(read_checked(record.weights))))
 
 
 def load_state(spec: ModelSpec) -> dict[str, NDArray[Any]]:
     """The parameters in float32 or float16, digest checked. Raises: WeightsMissingError, DigestError."""
-    return _restored(load_safetensors(read_checked(spec.record().weights)))
+    return restored(load_safetensors(read_checked(spec.record().weights)))
 
 
-def round_to_8_bits(name: str, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """A matrix or kernel as int8 of `values`' shape and float32 steps, one for each output channel (the first axis)."""
+def round_to_8_bits(name: str, values: NDArray[np.float32], largest: int = 127) -> dict[str, NDArray[Any]]:
+    """A matrix or kernel as int8 of `values`' shape and float32 steps, one for each output channel (the first axis).
+
+    Codes reach from -`largest` to `largest`.
+    """
     rows = values.reshape(len(values), -1)
-    steps = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / 127
+    steps = np.maximum(np.abs(rows).max(axis=1, initial=0.0), np.finfo(np.float32).tiny) / largest
     rounded = np.rint(rows / steps[:, None]).astype(np.int8)
     return {name: rounded.reshape(values.shape), name + STEPS: steps.astype(np.float32)}
 
 
-def _restored(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def restored(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What lies at rest, with 8-bit tensors as float32 again."""
     state = dict(stored)
     for name in [name for name in stored if name + STEPS in stored]:
         steps = state.pop(name + STEPS)

@@ -77,7 +77,7 @@ def express(
         summary = express_file(
             source,
             out,
-            Detector(faces, threshold=FAINT_SCORE),
+            Detector(faces, threshold=FAINT_SCORE, spec=DETECTION_SMALL),
             ExpressionReader(expressions),
             hidden,
             lambda count, total: progress.update(task, completed=count, total=total),

@@ -2,6 +2,6 @@
 
 from models.detection.detections import Detections
 from models.detection.detector import Detector
-from models.detection.spec import CLASSES, DETECTION_NANO, FACE, LONG_SIDE, PERSON
+from models.detection.spec import CLASSES, DETECTION_NANO, FACE, PERSON
 
-__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "LONG_SIDE", "PERSON", "Detections", "Detector"]
+__all__ = ["CLASSES", "DETECTION_NANO", "FACE", "PERSON", "Detections", "Detector"]

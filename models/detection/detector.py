@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.detection.detections import Detections
 from models.detection.postprocess import decode_points
 from models.detection.preprocess import Fit, fit_of, letterbox
-from models.detection.spec import DETECTION_NANO, LONG_SIDE
+from models.detection.spec import DETECTION_NANO, LONG_SIDES
 from models.engine import Engine
 from models.errors import InputShapeError
 from models.spec import ModelSpec
@@ -23,17 +23,17 @@ BATCHES = (8, 4, 2, 1)
 
 
 class Detector:
-    """The detector behind arrays. `engine` is `load_engine(DETECTION_NANO, ..., from_uint8=True)`.
+    """The detector behind arrays. `engine` is `load_engine(spec, ..., from_uint8=True)`.
 
-    `long_side` is what a picture's longer side is scaled to; `threshold` the least score; `overlap` the largest IoU
-    of two boxes of one class.
+    `long_side` is what a picture's longer side is scaled to (None: the network's usual one); `threshold` the least
+    score; `overlap` the largest IoU of two boxes of one class.
     """
 
     def __init__(
         self,
         engine: Engine,
         *,
-        long_side: int = LONG_SIDE,
+        long_side: int | None = None,
         threshold: float = 0.25,
         overlap: float = 0.5,
         spec: ModelSpec = DETECTION_NANO,
@@ -41,7 +41,7 @@ class Detector:
         self._engine = engine
         self._input = spec.input.name
         self._output = spec.outputs[0].name
-        self._long_side = long_side
+        self._long_side = long_side or LONG_SIDES[spec.name]
         self._threshold = threshold
         self._overlap = overlap
 

@@ -30,9 +30,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detection import DETECTION_NANO, FACE, LONG_SIDE, PERSON, Detections, Detector
+from models.detection import DETECTION_NANO, FACE, PERSON, Detections, Detector
 from models.detection.peers import PEERS, find_with
-from models.detection.spec import DETECTION_SMALL, DETECTORS
+from models.detection.spec import DETECTION_SMALL, DETECTORS, LONG_SIDES
 from models.engine import EngineConfig, load_engine
 
 __all__ = ["evaluate", "main"]
@@ -92,7 +92,7 @@ def main() -> None:
         finders: dict[str, Find] = {}
         for spec in networks:
             engine = stack.enter_context(load_engine(spec, EngineConfig(), from_uint8=True))
-            finders[spec.stem] = _find(Detector(engine, long_side=options.long_side, threshold=MIN_SCORE))
+            finders[spec.stem] = _find(Detector(engine, long_side=options.long_side, threshold=MIN_SCORE, spec=spec))
         finders |= {name: find_with(name, options.mirror) for name in options.peer}
         for data in options.data:
             for name, find in finders.items():
@@ -101,8 +101,9 @@ def main() -> None:
                 rows.append({"data": data.name, "detector": name} | evaluate(data, find))
                 print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     ours = [row for row in rows if row["detector"] == networks[0].stem]
+    side = options.long_side or LONG_SIDES[networks[0].name]
     figures = {key: row[key] for row in ours for key in FIGURES if key in row}
-    print(json.dumps({"network": networks[0].stem} | figures | {"long_side": options.long_side, "rows": rows}))
+    print(json.dumps({"network": networks[0].stem} | figures | {"long_side": side, "rows": rows}))
 
 
 def _find(detector: Detector) -> Find:
@@ -119,7 +120,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, nargs="+", help="CSV files, each with the tar of the same name beside it")
     parser.add_argument("--network", choices=sorted(DETECTORS), action="append", help="of ours; default: all")
-    parser.add_argument("--long-side", type=int, default=LONG_SIDE, help="of our detector's input, pixels")
+    parser.add_argument("--long-side", type=int, help="of our detector's input, pixels; default: each one's own")
     parser.add_argument("--peer", choices=sorted(PEERS), action="append", default=[], help="may be given repeatedly")
     parser.add_argument("--mirror", type=Path, default=mirror, help="folder of the peers' files")
     options = parser.parse_args()

@@ -91,4 +91,5 @@ def open_finder(name: str, engine: EngineConfig, folder: Path, *, threshold: flo
     files = detector_files(name, folder)
     if files:
         return PublicDetectors([find_as_ours(path) for path in files], threshold)
-    return Detector(load_engine(DETECTORS[name], engine, from_uint8=True), threshold=threshold)
+    spec = DETECTORS[name]
+    return Detector(load_engine(spec, engine, from_uint8=True), threshold=threshold, spec=spec)

@@ -20,14 +20,15 @@ EMBEDDING_DIM = 512
 STEM_CHANNELS = 24
 STAGES = ((48, 2, 1), (96, 2, 2), (192, 2, 2), (192, 1, 1))  # channels, stride, blocks
 GLOBAL_DIM, PART_DIM, SIGNATURE_DIM = 256, 32, 128
+ENLARGED, STEP = 1.25, 16
+"""Crops are looked at a quarter larger, so that the last maps have 10x5 places for 8x4; sizes are multiples of STEP."""
 
 
 class EmbedderNet(nn.Module):
     """Person crops to embeddings.
 
-    Shapes: crops float [N, 3, H, W] RGB, normalized, H a multiple of 32 and W of 16 (served at 128x64)
-    -> embedding float [N, 512], unit norm. Without `graph` or `parts`, for the ablation, the global feature takes
-    their room.
+    Shapes: crops float [N, 3, H, W] RGB, normalized (served at 128x64) -> embedding float [N, 512], unit norm.
+    Without `graph` or `parts`, for the ablation, the global feature takes their room.
     """
 
     def __init__(self, *, parts: bool = True, graph: bool = True) -> None:
@@ -55,7 +56,13 @@ class EmbedderNet(nn.Module):
 
     def features(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """The [N, 512] features before the neck, which the metric loss sees, and the attributes' logits [N, 41]."""
-        return self.features_of(self.backbone(crops))
+        return self.features_of(self.maps(crops))
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """The trunk's feature maps [N, 192, h, w]; of 128x64 it sees 160x80."""
+        size = [STEP * round(ENLARGED * int(side) / STEP) for side in crops.shape[2:]]
+        larger = F.interpolate(crops, size=size, mode="bilinear", align_corners=False)
+        return self.backbone(larger)
 
     def features_of(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the trunk's feature maps [N, 192, h, w]."""

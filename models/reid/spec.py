@@ -10,7 +10,7 @@ __all__ = ["REID_NANO"]
 
 REID_NANO = ModelSpec(
     name="reid-nano",
-    version=2,
+    version=3,
     paper="Luo et al., CVPRW 2019, section 3; GPS, CVPRW 2021",
     inputs=(TensorSpec("crops", layout="NCHW", channels="RGB", height=128, width=64, meaning="people, padded to 1:2"),),
     outputs=(TensorSpec("embedding", layout="NC", length=512, unit_norm=True, meaning="compare by dot product"),),

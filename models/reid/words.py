@@ -24,7 +24,7 @@ from models.reid.prompts import SAYINGS, TEMPLATES, phrases_of
 from models.reid.spec import REID_NANO
 from models.reid.text import TextEncoder
 from models.spec import Weights
-from models.weights import read_checked
+from models.weights import read_checked, restored
 
 __all__ = ["Hit", "Phrase", "Question", "QuestionError", "Words", "words_paths"]
 
@@ -93,7 +93,7 @@ class Words:
     def __init__(self, encoder: TextEncoder | None = None) -> None:
         path, record = words_paths()
         digest = json.loads(record.read_text(encoding="utf-8"))["weights"]["sha256"] if record.is_file() else ""
-        state = load_safetensors(read_checked(Weights(path, digest)))
+        state = restored(load_safetensors(read_checked(Weights(path, digest))))
         self._state = {name: values.astype(np.float32) for name, values in state.items()}
         self._encoder = encoder or TextEncoder()
         self._said = [label for label, sayings in enumerate(SAYINGS) for _ in sayings]

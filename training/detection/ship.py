@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.detection.golden import GOLDEN, drawn_picture, summary
 from models.detection.network import DetectorNet
 from models.detection.preprocess import fit_of, letterbox
-from models.detection.spec import DETECTORS, LONG_SIDE
+from models.detection.spec import DETECTORS, LONG_SIDES
 from training.detection.data import load_samples, normalize_batch
 from training.export import export
 from training.ranges import record_ranges
@@ -37,15 +37,16 @@ def ship(run: Path, size: str, data: Path) -> None:
 
 def measure_ranges(size: str, data: Path) -> None:
     """Of the activations of the shipped detector of that size, on some of the training photographs."""
-    record_ranges(DETECTORS[f"detector-{size}"], _photographs(data))
+    spec = DETECTORS[f"detector-{size}"]
+    record_ranges(spec, _photographs(data, LONG_SIDES[spec.name]))
 
 
-def _photographs(data: Path) -> Iterator[NDArray[np.uint8]]:
+def _photographs(data: Path, long_side: int) -> Iterator[NDArray[np.uint8]]:
     for name in ("person_train.csv", "face_train.csv"):
         samples = load_samples(data / name, kind=0)
         for index in np.random.default_rng(0).permutation(len(samples))[:PICTURES_EACH]:
             image = samples[index].image
-            fit = fit_of((image.shape[1], image.shape[0]), LONG_SIDE)
+            fit = fit_of((image.shape[1], image.shape[0]), long_side)
             batch = np.empty((1, *fit.padded_wh[::-1], 3), np.uint8)
             letterbox(image, fit, batch[0])
             yield batch

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from models.reid.prompts import SAYINGS, TEMPLATES
 from models.reid.spec import REID_NANO
 from models.reid.text import TEXT_DIM, TextEncoder
 from models.reid.words import SHARPNESS, words_paths
-from models.weights import sha256_of
+from models.weights import round_to_8_bits, sha256_of
 from training.reid.attributes import label_rows, read_attributes, said_in_a_question
 from training.reid.augment import augment_crops, normalize_crops
 from training.reid.data import CropSet, development_split, read_crops
@@ -119,7 +120,7 @@ def export_words(run: Path, data: Path, attributes: Path, config: WordsConfig | 
     network.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["average"])
     views = _embed(network, crops, config.seed)
     state, losses = learn(WordsLearner(views, crops.identities, torch.from_numpy(told), config), TextEncoder())
-    weights = save_safetensors(state)
+    weights = save_safetensors(at_rest(state))
     path, record = words_paths()
     path.write_bytes(weights)
     rounded = {name: round(value, 4) for name, value in losses.items()}
@@ -130,6 +131,14 @@ def export_words(run: Path, data: Path, attributes: Path, config: WordsConfig | 
     }
     record.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return rounded
+
+
+def at_rest(state: dict[str, NDArray[np.float16]]) -> dict[str, NDArray[Any]]:
+    """Matrices as 8 bits, which halves the file."""
+    stored: dict[str, NDArray[Any]] = {}
+    for name, values in state.items():
+        stored |= round_to_8_bits(name, values.astype(np.float32)) if values.ndim > 1 else {name: values}
+    return stored
 
 
 def learn(learner: WordsLearner, encoder: TextEncoder) -> tuple[dict[str, NDArray[np.float16]], dict[str, float]]:

@@ -108,7 +108,7 @@ def test_a_worse_network_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for weights in worse.backbone.parameters():
-                weights.add_(torch.randn(weights.shape, generator=generator) * weights.std(correction=0))
+                weights.add_(4 * torch.randn(weights.shape, generator=generator) * weights.std(correction=0))
         return Adapted(worse, 1, ({"clusters": 0.0},))
 
     new = next_network("lobby", tmp_path / "networks")

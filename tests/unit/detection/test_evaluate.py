@@ -128,9 +128,9 @@ def test_the_command_says_our_figures_on_its_last_line(
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"ap50_person", "ap50_face", "landmark_error"} <= set(said)
     assert [(row["detector"], row["pictures"]) for row in said["rows"]] == [
-        (name, 3) for _ in sets for name in ("detector-small-1", "detector-nano-2")
+        (name, 3) for _ in sets for name in ("detector-small-2", "detector-nano-2")
     ]
-    assert said["network"] == "detector-small-1"
+    assert said["network"] == "detector-small-2"
 
     monkeypatch.setattr(sys, "argv", ["evaluate", "--data", *sets, "--long-side", "96", "--network", "detector-nano"])
     main()
