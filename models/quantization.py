@@ -65,7 +65,7 @@ def quantize(onnx_bytes: bytes, ranges: Ranges) -> bytes:
                 nodes.append(_dequantize(weight, axis=0))
             node.input[0], node.input[1] = node.input[0] + _READ, weight + _READ
         nodes.append(node)
-        for name in ranges.keys() & set(node.output):
+        for name in (output for output in node.output if output in ranges):  # in an order of its own: bytes are keys
             nodes.append(helper.make_node("QuantizeLinear", _names(name, ""), [name + _CODES]))
             nodes.append(_dequantize(name))
     del graph.node[:]

@@ -43,7 +43,7 @@ def express(
     config: Annotated[Path | None, typer.Option(help="Settings in YAML, for --stream.")] = None,
     engine: Annotated[Literal["auto", "openvino", "tensorrt"], typer.Option(help="Which compiler.")] = "auto",
     precision: Annotated[
-        Literal["auto", "f32", "bf16", "f16"], typer.Option(help="auto: what the device is fastest in.")
+        Literal["auto", "f32", "bf16", "f16", "int8"], typer.Option(help="auto: what the device is fastest in.")
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
