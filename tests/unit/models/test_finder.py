@@ -11,7 +11,7 @@ import pytest
 from actors.config import PerceptionConfig
 from models.detection import FACE, PERSON, Detections
 from models.detection.finder import PublicDetectors, open_finder
-from models.detection.spec import DETECTORS, LONG_SIDES
+from models.detection.spec import DETECTORS
 from models.engine import EngineConfig
 from models.errors import SpecError, UnknownModelError, WeightsMissingError
 
@@ -22,7 +22,7 @@ PEERS = Path(os.environ.get("FOVEAL_MODEL_MIRROR", "../shared/data/peers"))
 @pytest.mark.parametrize("name", DETECTORS)
 def test_each_of_ours_opens_by_its_name(name: str) -> None:
     finder = open_finder(name, ENGINE, Path("nowhere"), threshold=0.25)
-    assert finder.long_side == LONG_SIDES[name]
+    assert finder.long_side == {"detector-nano": 416, "detector-small": 480}[name]
     assert len(finder.detect([np.full((120, 160, 3), 114, np.uint8)])) == 1
 
 
